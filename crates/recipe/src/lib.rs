@@ -1,0 +1,1 @@
+//! recipe: see ARCHITECTURE.md.
