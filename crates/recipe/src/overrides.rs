@@ -1,0 +1,72 @@
+//! `--set key=value`: the command line's last word on any key.
+
+use crate::RecipeError;
+use crate::document::{Node, Place};
+
+/// Applies `key=value` arguments in order. Keys are dotted paths (`dataset.max_samples`, `dataset.sources.0.split`); values are
+/// YAML, so `--set lora_target=[q_proj,v_proj]` and `--set learning_rate=2e-4` mean what they mean in the file.
+pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<(), RecipeError> {
+    for set in sets {
+        let place = Place { source: format!("--set {set}").into(), line: 0 };
+        let invalid = |reason: &str| RecipeError::Invalid { place: place.clone(), field: set.clone(), reason: reason.to_owned() };
+        let (key, text) = set.split_once('=').ok_or_else(|| invalid("write it as key=value"))?;
+        let key = key.trim();
+        if key.is_empty() || key.split('.').any(str::is_empty) {
+            return Err(invalid("the part before '=' must be a key such as learning_rate or dataset.max_samples"));
+        }
+        let mut node = if text.trim().is_empty() {
+            Node { value: crate::document::Value::Null, place: place.clone() }
+        } else {
+            Node::parse(text, &place.source)?
+        };
+        relocate(&mut node, &place);
+        root.set(key, node)?;
+    }
+    Ok(())
+}
+
+/// An override has no lines: errors below it should name the argument, not "line 1".
+fn relocate(node: &mut Node, place: &Place) {
+    use crate::document::Value;
+    node.place = place.clone();
+    match &mut node.value {
+        Value::List(items) => items.iter_mut().for_each(|n| relocate(n, place)),
+        Value::Map(entries) => {
+            for entry in entries {
+                entry.place = place.clone();
+                relocate(&mut entry.node, place);
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(yaml: &str, sets: &[&str]) -> Result<serde_json::Value, String> {
+        let mut root = Node::parse(yaml, "r.yaml").unwrap();
+        let sets: Vec<String> = sets.iter().map(|s| (*s).to_owned()).collect();
+        apply(&mut root, &sets).map_err(|e| e.to_string())?;
+        Ok(root.to_json())
+    }
+
+    #[test]
+    fn values_are_yaml_and_the_last_wins() {
+        let got = after("seed: 1", &["seed=2", "seed=3", "lora_target=[q_proj, v_proj]", "dataset.val_size=.2", "output_dir="]).unwrap();
+        let want = serde_json::json!({"seed": 3, "lora_target": ["q_proj", "v_proj"], "dataset": {"val_size": 0.2}, "output_dir": null});
+        assert_eq!(got, want);
+    }
+
+    #[test]
+    fn equals_signs_in_the_value_are_kept() {
+        assert_eq!(after("a: 1", &["task.prompt=x = {text}"]).unwrap()["task"]["prompt"], "x = {text}");
+    }
+
+    #[test]
+    fn mistakes_name_the_argument() {
+        assert_eq!(after("a: 1", &["seed"]).unwrap_err(), "--set seed: seed: write it as key=value");
+        assert!(after("a: 1", &["=3"]).unwrap_err().contains("--set =3"));
+    }
+}
