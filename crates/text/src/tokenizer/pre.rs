@@ -1,0 +1,1 @@
+//! Pre-tokenizers by llama.cpp's names.
