@@ -16,7 +16,8 @@ For each case a directory that `transformers` itself saved (config.json, model.s
 
 transformers runs the two sequences as one right-padded batch with an attention mask; ours runs them end to end as
 segments: agreement also proves that neither sees the other. Cases whose name starts with ``rope_`` hold logits only, with
-sequences beyond the original context, where the scaling rules differ. ``gguf/llama_gqa.gguf`` is ``llama_gqa`` written
+sequences beyond the original context, where the scaling rules differ; the other logits-only cases are relatives of Llama
+(a sliding window, Qwen2's biases, a partly rotated head). ``gguf/llama_gqa.gguf`` is ``llama_gqa`` written
 as llama.cpp's converter does, with the rows of Q and K permuted to the interleaved layout.
 
 Everything is f32, on one thread, from fixed seeds; dropout is off.
@@ -27,13 +28,15 @@ import shutil
 import sys
 from pathlib import Path
 
+if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT writes sets; the same order in every run
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONHASHSEED": "0"})
 os.environ["HF_HUB_OFFLINE"] = "1"
 import numpy as np
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import save_file
-from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig, MistralConfig, Qwen2Config, StableLmConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 os.chdir(ROOT)  # PEFT writes the base's path into adapter_config.json: a relative one, the same on every machine
@@ -62,6 +65,16 @@ FULL = {
     "gpt2": GPT2Config(vocab_size=48, n_positions=32, n_embd=16, n_layer=2, n_head=4, resid_pdrop=0.0, embd_pdrop=0.0,
                        attn_pdrop=0.0, bos_token_id=1, eos_token_id=2, attn_implementation="eager"),
 }
+SMALL = dict(vocab_size=48, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4,
+             num_key_value_heads=2, max_position_embeddings=64, bos_token_id=1, eos_token_id=2, pad_token_id=None,
+             attn_implementation="eager")
+# Relatives that are the same decoder with one thing changed; logits only
+RELATIVES = {
+    "mistral_window": MistralConfig(**{**SMALL, "head_dim": 4, "sliding_window": 5}),
+    "qwen2": Qwen2Config(**SMALL, tie_word_embeddings=True),
+    "stablelm_partial": StableLmConfig(**{**SMALL, "hidden_size": 32}, use_qkv_bias=True, rope_parameters={
+        "rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}),
+}
 ROPE = {
     "rope_linear": llama(rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
     "rope_dynamic": llama(max_position_embeddings=16,
@@ -74,6 +87,9 @@ ROPE = {
     "rope_llama3": llama(head_dim=16, rope_parameters={
         "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 32}),
+    "rope_longrope": llama(rope_parameters={
+        "rope_type": "longrope", "rope_theta": 10000.0, "original_max_position_embeddings": 16, "factor": 4.0,
+        "short_factor": [1.0, 1.5], "long_factor": [2.0, 6.0]}),
 }
 ADAPTERS = {
     # case: {adapter: LoraConfig settings}
@@ -148,6 +164,7 @@ def build(config, seed):
 
 
 def adapter_case(case_dir, name, settings, rows, seed):
+    torch.manual_seed(seed)  # PEFT draws A from the global generator
     base = AutoModelForCausalLM.from_pretrained(case_dir, dtype=torch.float32, attn_implementation="eager").eval()
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **settings)).eval()
     g = torch.Generator().manual_seed(seed)
@@ -271,7 +288,7 @@ for number, (case, config) in enumerate(FULL.items()):
     for k, (name, settings) in enumerate(ADAPTERS.get(case, {}).items()):
         adapter_case(where, name, settings, rows, seed=1000 + 10 * number + k)
 
-for number, (case, config) in enumerate(ROPE.items()):
+for number, (case, config) in enumerate({**ROPE, **RELATIVES}.items()):
     where = OUT / case
     shutil.rmtree(where, ignore_errors=True)
     model = build(config, seed=300 + number)

@@ -27,9 +27,12 @@ its head is tied to its embedding):
 import json
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
+if os.environ.get("PYTHONHASHSEED") != "0":  # PEFT writes sets; the same order in every run
+    os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONHASHSEED": "0"})
 os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
