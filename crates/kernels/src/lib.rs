@@ -1,1 +1,15 @@
-//! kernels: see ARCHITECTURE.md.
+//! Loops on slices: the only place where Tunesmith's arithmetic on activations and weights happens.
+//!
+//! Each kernel takes plain slices with their shapes and strides, allocates nothing, runs on rayon's current thread
+//! pool, and gives the same bytes whatever the number of threads: work is cut by shape alone, and a reduction over
+//! rows sums fixed chunks in a fixed order. [`reference`] holds a slow readable version of every kernel; tests
+//! compare the two at odd sizes on every instruction set that the machine has (see [`cpu`]).
+//!
+//! `unsafe` lives here (and in the one module of `containers` that maps files) and nowhere else.
+
+pub mod adamw;
+pub mod cpu;
+pub mod elementwise;
+pub mod pool;
+pub mod reduce;
+pub mod rng;

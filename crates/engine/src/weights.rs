@@ -1,0 +1,225 @@
+//! Weights as operations see them: frozen storage or a trainable parameter, and the layers built from them.
+
+use crate::error::{Result, check};
+use crate::params::{ParamId, ParamStore};
+use std::sync::Arc;
+
+/// How the numbers of a [`FrozenMatrix`] are kept. Private: packed bf16, int8 and 4-bit storage join here without a
+/// change for model code.
+enum Storage {
+    F32(Vec<f32>),
+}
+
+/// A weight that is never trained: `[rows = outputs, cols = inputs]`, row-major, opaque storage.
+///
+/// Share it through [`Arc`]; there is one copy however many layers, adapters or threads use it.
+pub struct FrozenMatrix {
+    rows: usize,
+    cols: usize,
+    storage: Storage,
+}
+
+impl FrozenMatrix {
+    /// Takes `rows * cols` numbers in row-major order.
+    ///
+    /// # Errors
+    /// If `data` has another length.
+    pub fn from_f32(rows: usize, cols: usize, data: Vec<f32>) -> Result<Self> {
+        check("FrozenMatrix::from_f32", "number of elements", rows * cols, data.len())?;
+        Ok(FrozenMatrix { rows, cols, storage: Storage::F32(data) })
+    }
+
+    /// Number of rows (outputs of a linear layer, entries of a vocabulary).
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Number of columns (inputs of a linear layer, width of an embedding).
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// All numbers in row-major order, widened to f32.
+    pub fn to_f32(&self) -> Vec<f32> {
+        match &self.storage {
+            Storage::F32(data) => data.clone(),
+        }
+    }
+
+    /// Copies row `i`, widened to f32, into `out`.
+    ///
+    /// # Panics
+    /// If `i` is not a row or `out` is not as long as one.
+    pub fn copy_row(&self, i: usize, out: &mut [f32]) {
+        match &self.storage {
+            Storage::F32(data) => out.copy_from_slice(&data[i * self.cols..(i + 1) * self.cols]),
+        }
+    }
+
+    /// Bytes that the storage occupies.
+    pub fn bytes(&self) -> usize {
+        match &self.storage {
+            Storage::F32(data) => size_of_val(&data[..]),
+        }
+    }
+
+    pub(crate) fn f32(&self) -> &[f32] {
+        match &self.storage {
+            Storage::F32(data) => data,
+        }
+    }
+}
+
+impl std::fmt::Debug for FrozenMatrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FrozenMatrix[{}, {}]", self.rows, self.cols)
+    }
+}
+
+/// A two-dimensional weight, frozen or trainable.
+#[derive(Clone, Debug)]
+pub enum Matrix {
+    /// Shared, never trained.
+    Frozen(Arc<FrozenMatrix>),
+    /// Trained; the same id may be used in several places (tied embeddings), its gradient is then the sum.
+    Param(ParamId),
+}
+
+impl Matrix {
+    /// `(rows, cols)`.
+    pub fn shape(&self, params: &ParamStore) -> (usize, usize) {
+        match self {
+            Matrix::Frozen(m) => (m.rows, m.cols),
+            Matrix::Param(id) => {
+                let shape = &params.get(*id).shape;
+                (shape.first().copied().unwrap_or(1), shape.get(1).copied().unwrap_or(1))
+            }
+        }
+    }
+
+    /// All numbers in row-major order as f32.
+    pub fn to_f32(&self, params: &ParamStore) -> Vec<f32> {
+        match self {
+            Matrix::Frozen(m) => m.to_f32(),
+            Matrix::Param(id) => params.get(*id).value.clone(),
+        }
+    }
+
+    pub(crate) fn param(&self) -> Option<ParamId> {
+        match self {
+            Matrix::Frozen(_) => None,
+            Matrix::Param(id) => Some(*id),
+        }
+    }
+}
+
+/// A one-dimensional weight (bias, norm weight), frozen or trainable.
+#[derive(Clone, Debug)]
+pub enum Vector {
+    /// Shared, never trained.
+    Frozen(Arc<Vec<f32>>),
+    /// Trained.
+    Param(ParamId),
+}
+
+impl Vector {
+    /// Number of elements.
+    pub fn len(&self, params: &ParamStore) -> usize {
+        match self {
+            Vector::Frozen(v) => v.len(),
+            Vector::Param(id) => params.get(*id).value.len(),
+        }
+    }
+
+    /// The numbers.
+    pub fn to_f32(&self, params: &ParamStore) -> Vec<f32> {
+        match self {
+            Vector::Frozen(v) => v.to_vec(),
+            Vector::Param(id) => params.get(*id).value.clone(),
+        }
+    }
+
+    pub(crate) fn param(&self) -> Option<ParamId> {
+        match self {
+            Vector::Frozen(_) => None,
+            Vector::Param(id) => Some(*id),
+        }
+    }
+}
+
+/// A low-rank branch beside a linear layer: `y += scale · (dropout(x)·Aᵀ)·Bᵀ` (Hu et al. 2021, arXiv:2106.09685).
+#[derive(Clone, Debug)]
+pub struct Lora {
+    /// `[rank, inputs]`.
+    pub a: ParamId,
+    /// `[outputs, rank]`.
+    pub b: ParamId,
+    /// `alpha / rank`, or `alpha / √rank` for rsLoRA.
+    pub scale: f32,
+    /// Probability with which an element of the branch's input is zeroed in training.
+    pub dropout: f32,
+    /// Key of this module's dropout masks; unique within the model.
+    pub module: u64,
+}
+
+/// `y = x·Wᵀ + bias`, optionally with a low-rank branch.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// `[outputs, inputs]`.
+    pub weight: Matrix,
+    /// `[outputs]`.
+    pub bias: Option<Vector>,
+    /// The low-rank branch.
+    pub lora: Option<Lora>,
+}
+
+impl Linear {
+    /// A linear layer without bias and branch.
+    pub fn new(weight: Matrix) -> Self {
+        Linear { weight, bias: None, lora: None }
+    }
+
+    /// Number of outputs.
+    pub fn outputs(&self, params: &ParamStore) -> usize {
+        self.weight.shape(params).0
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self, params: &ParamStore) -> usize {
+        self.weight.shape(params).1
+    }
+
+    /// True if any of its tensors is trained.
+    pub fn trainable(&self) -> bool {
+        self.lora.is_some() || self.weight.param().is_some() || self.bias.as_ref().is_some_and(|b| b.param().is_some())
+    }
+}
+
+/// Which normalisation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NormKind {
+    /// `x / √(mean(x²) + eps) · w` (Zhang & Sennrich 2019, arXiv:1910.07467).
+    Rms,
+    /// `(x − mean) / √(var + eps) · w + b` (Ba et al. 2016, arXiv:1607.06450).
+    Layer,
+}
+
+/// Normalisation of each row.
+#[derive(Clone, Debug)]
+pub struct Norm {
+    /// Which one.
+    pub kind: NormKind,
+    /// `[cols]`.
+    pub weight: Vector,
+    /// `[cols]`; also allowed for RMS.
+    pub bias: Option<Vector>,
+    /// Added under the root.
+    pub eps: f32,
+}
+
+impl Norm {
+    /// True if any of its tensors is trained.
+    pub fn trainable(&self) -> bool {
+        self.weight.param().is_some() || self.bias.as_ref().is_some_and(|b| b.param().is_some())
+    }
+}
