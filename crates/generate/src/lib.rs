@@ -1,1 +1,27 @@
-//! generate: see ARCHITECTURE.md.
+//! Text out of a decoder: sampling, stop strings and decoding with a key/value cache.
+//!
+//! What belongs together is split by what it needs to know:
+//!
+//! | module | its one job | knows |
+//! |---|---|---|
+//! | [`params`] | the settings of a generation and their checks | nothing |
+//! | [`sample`] | one row of logits + one uniform number -> one token | numbers |
+//! | [`stop`] | stop strings over text that arrives in pieces | strings |
+//! | [`decode`] | a batch of prompts through the model, token by token | model, tokenizer |
+//! | [`session`] | one conversation that keeps its cache between turns | model, tokenizer |
+//!
+//! Nothing here prints, reads a clock or draws hidden randomness: the caller receives every piece of text through a
+//! callback, and each sampled token depends only on (seed, stream, position) and the logits. A prompt therefore
+//! gives the same text alone, in a batch and with any number of threads.
+
+pub mod decode;
+pub mod error;
+pub mod params;
+pub mod sample;
+pub mod session;
+pub mod stop;
+
+pub use decode::{Event, FinishReason, Generation, Prompt};
+pub use error::GenerateError;
+pub use params::SamplingParams;
+pub use stop::StopMatcher;

@@ -1,0 +1,1 @@
+//! One conversation that keeps its key/value cache between turns.
