@@ -1,0 +1,210 @@
+//! Other tools' names for our keys, so that a LLaMA-Factory or Hugging Face file works after little or no editing.
+//!
+//! A name that changes what is computed is translated or refused; a name that only steers the other tool's machinery is accepted
+//! and reported, never dropped in silence.
+
+use crate::RecipeError;
+use crate::document::{Entry, Node, Value};
+
+/// (their name, our dotted path).
+const RENAMED: &[(&str, &str)] = &[
+    ("model_name_or_path", "model"),
+    ("val_size", "dataset.val_size"),
+    ("max_samples", "dataset.max_samples"),
+    ("train_on_prompt", "task.train_on_prompt"),
+    ("mask_history", "task.mask_history"),
+    ("r", "lora_rank"),
+    ("target_modules", "lora_target"),
+    ("additional_target", "modules_to_save"),
+    ("name_module_trainable", "freeze_trainable_modules"),
+    ("num_layer_trainable", "freeze_trainable_layers"),
+    ("evaluation_strategy", "eval_strategy"),
+    ("early_stopping_steps", "early_stopping_patience"),
+    ("max_length", "cutoff_len"),
+    ("max_seq_length", "cutoff_len"),
+    ("per_gpu_train_batch_size", "per_device_train_batch_size"),
+];
+
+/// Keys of other tools that have no meaning here and change no result: accepted, and named in the notes.
+const WITHOUT_MEANING: &[&str] = &[
+    "do_train",
+    "do_eval",
+    "overwrite_cache",
+    "preprocessing_num_workers",
+    "dataloader_num_workers",
+    "plot_loss",
+    "ddp_timeout",
+    "trust_remote_code",
+    "flash_attn",
+    "save_only_model",
+    "include_num_input_tokens_seen",
+    "remove_unused_columns",
+    "packing",
+    "neat_packing",
+    "group_by_length",
+    "disable_tqdm",
+];
+
+/// Keys of other tools that would change the result and are not offered: (name, why and what instead).
+const REFUSED: &[(&str, &str)] = &[
+    ("quantization_bit", "training on quantised weights is not available yet; GGUF files are widened to f32 at load"),
+    ("adapter_name_or_path", "going on from an adapter is not available yet; merge it first (`tunesmith merge`)"),
+    ("overwrite_output_dir", "a run is never overwritten; give another --output-dir, or --resume"),
+    ("resume_from_checkpoint", "write `--resume` on the command line instead"),
+    ("neftune_noise_alpha", "not available yet"),
+    ("deepspeed", "there is one process here; delete the key"),
+    ("use_dora", "not available yet"),
+];
+
+/// Rewrites the root mapping in place; gives a note for every key without meaning here.
+pub(crate) fn translate(root: &mut Node) -> Result<Vec<String>, RecipeError> {
+    let mut notes = Vec::new();
+    let Value::Map(entries) = std::mem::replace(&mut root.value, Value::Map(Vec::new())) else {
+        return Err(RecipeError::Invalid {
+            place: root.place.clone(),
+            field: "recipe".into(),
+            reason: "a recipe is a mapping of keys to values (`model: …`)".into(),
+        });
+    };
+    for entry in entries {
+        let Entry { key, place, node } = entry;
+        if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == key) {
+            if is_off(&node) {
+                continue;
+            }
+            return Err(RecipeError::Invalid { place, field: key, reason: (*reason).to_owned() });
+        }
+        if WITHOUT_MEANING.contains(&key.as_str()) {
+            notes.push(format!("{place}: {key} has no meaning here and is passed over"));
+            continue;
+        }
+        if key == "stage" {
+            translate_stage(root, node, place)?;
+            continue;
+        }
+        if key == "template" {
+            translate_template(root, node, &mut notes)?;
+            continue;
+        }
+        let ours = RENAMED.iter().find(|(theirs, _)| *theirs == key).map_or(key.as_str(), |(_, ours)| ours);
+        if ours != key && root.place_of(ours) != &root.place && lookup(root, ours).is_some() {
+            return Err(RecipeError::Invalid { place, field: key.clone(), reason: format!("`{ours}` says the same and is given too") });
+        }
+        // `val_size` may stand above or below `dataset:`, which may have its short form: both are kept.
+        let before = root.get(ours).filter(|b| ours == "dataset" && matches!(b.value, Value::Map(_))).cloned();
+        if ours.starts_with("dataset.") {
+            lengthen_dataset(root)?;
+        }
+        root.set(ours, node)?;
+        if let Some(before) = before {
+            lengthen_dataset(root)?;
+            for e in before.entries() {
+                root.set(&format!("dataset.{}", e.key), e.node.clone())?;
+            }
+        }
+        if ours == key {
+            relocate_key(root, &key, place);
+        }
+    }
+    Ok(notes)
+}
+
+fn lookup<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
+    path.split('.').try_fold(root, |node, step| node.get(step))
+}
+
+fn is_off(node: &Node) -> bool {
+    matches!(node.value, Value::Null | Value::Bool(false)) || node.value == Value::Str("none".into())
+}
+
+/// `set` places a key where its value stands; a key written in the file stands on its own line.
+fn relocate_key(root: &mut Node, key: &str, place: crate::Place) {
+    if let Value::Map(entries) = &mut root.value {
+        if let Some(entry) = entries.iter_mut().find(|e| e.key == key) {
+            entry.place = place;
+        }
+    }
+}
+
+fn lengthen_dataset(root: &mut Node) -> Result<(), RecipeError> {
+    let Some(short) = root.get("dataset").filter(|n| !matches!(n.value, Value::Map(_))).cloned() else { return Ok(()) };
+    let place = short.place.clone();
+    let sources = match short.value {
+        Value::List(_) => short,
+        _ => Node { value: Value::List(vec![short]), place: place.clone() },
+    };
+    root.set("dataset", Node { value: Value::Map(Vec::new()), place })?;
+    root.set("dataset.sources", sources)
+}
+
+/// LLaMA-Factory's `stage`.
+fn translate_stage(root: &mut Node, node: Node, place: crate::Place) -> Result<(), RecipeError> {
+    let kind = match &node.value {
+        Value::Str(s) if s == "sft" => "sft",
+        Value::Str(s) if s == "pt" => "text",
+        _ => {
+            let reason = "sft and pt are available; rm, ppo, dpo and kto are not yet".to_owned();
+            return Err(RecipeError::Invalid { place, field: "stage".into(), reason });
+        }
+    };
+    if root.get("task").is_some_and(|t| t.get("type").is_some()) {
+        return Ok(());
+    }
+    root.set("task.type", Node { value: Value::Str(kind.into()), place: node.place })
+}
+
+/// LLaMA-Factory's `template`: names of ours go to the task; a model family's name means the template that the model brings.
+fn translate_template(root: &mut Node, node: Node, notes: &mut Vec<String>) -> Result<(), RecipeError> {
+    let ours = ["model", "alpaca", "chatml", "vicuna", "plain"];
+    match &node.value {
+        Value::Str(name) if ours.contains(&name.as_str()) => root.set("task.template", node),
+        Value::Str(name) => {
+            notes.push(format!("{}: template: `{name}` is taken to mean the chat template that the model brings", node.place));
+            Ok(())
+        }
+        _ => root.set("task.template", node),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn translated(yaml: &str) -> Result<(serde_json::Value, Vec<String>), String> {
+        let mut root = Node::parse(yaml, "r.yaml").unwrap();
+        let notes = translate(&mut root).map_err(|e| e.to_string())?;
+        Ok((root.to_json(), notes))
+    }
+
+    #[test]
+    fn a_llama_factory_file_becomes_ours() {
+        let (json, notes) = translated(
+            "model_name_or_path: m\nstage: sft\ndo_train: true\nval_size: 0.1\ndataset: d.json\nmax_samples: 7\ntemplate: qwen\nlora_rank: 4\n",
+        )
+        .unwrap();
+        let want = json!({"model": "m", "task": {"type": "sft"}, "dataset": {"sources": ["d.json"], "max_samples": 7}, "lora_rank": 4});
+        // val_size stood above `dataset:`; the short form takes it along.
+        assert_eq!(json["model"], want["model"]);
+        assert_eq!(json["task"], want["task"]);
+        assert_eq!(json["dataset"]["sources"], want["dataset"]["sources"]);
+        assert_eq!(json["dataset"]["max_samples"], 7);
+        assert_eq!(json["dataset"]["val_size"], 0.1);
+        assert_eq!(notes, ["r.yaml:3: do_train has no meaning here and is passed over", "r.yaml:7: template: `qwen` is taken to mean the chat template that the model brings"]);
+    }
+
+    #[test]
+    fn the_same_thing_twice_is_refused() {
+        let error = translated("model: a\nmodel_name_or_path: b").unwrap_err();
+        assert_eq!(error, "r.yaml:2: model_name_or_path: `model` says the same and is given too");
+    }
+
+    #[test]
+    fn what_changes_the_result_is_refused_by_name() {
+        assert!(translated("quantization_bit: 4").unwrap_err().starts_with("r.yaml:1: quantization_bit: "));
+        assert!(translated("stage: dpo").unwrap_err().contains("dpo"));
+        // Switched off, it asks for nothing.
+        translated("quantization_bit: null\nuse_dora: false").unwrap();
+        assert!(translated("[1]").is_err());
+    }
+}

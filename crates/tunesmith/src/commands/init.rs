@@ -1,0 +1,22 @@
+//! `tunesmith init DATA`
+
+use stages::Result;
+
+use super::{Context, shown};
+use crate::cli::Init;
+use crate::output;
+
+pub fn run(context: &Context, args: &Init) -> Result<()> {
+    let report = stages::init::run(&args.data, args.output.as_deref(), args.force)?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    output::line(format_args!("{}: {} rows, shape {}", shown(&args.data), report.rows, report.shape));
+    for (label, count) in &report.labels {
+        output::line(format_args!("  label {label}: {count} rows"));
+    }
+    let recipe = shown(&report.recipe);
+    output::line(format_args!("wrote {recipe}\nnext:\n  tunesmith data preview {recipe}\n  tunesmith train {recipe}"));
+    Ok(())
+}
