@@ -78,6 +78,21 @@ impl Message {
         Self::new("assistant", content)
     }
 
+    /// The message as a template sees it: its keys, with reasoning under every name that templates use (as `transformers` 5 does).
+    pub(crate) fn to_template(&self) -> Value {
+        let mut map = match serde_json::to_value(self) {
+            Ok(Value::Object(map)) => map,
+            // Strings, lists and maps with string keys: JSON can hold all of it.
+            _ => Map::new(),
+        };
+        let reasoning = ["reasoning_content", "thinking", "reasoning"].iter().find_map(|key| map.get(*key).filter(|v| !v.is_null()));
+        if let Some(reasoning) = reasoning.cloned() {
+            map.entry("thinking").or_insert_with(|| reasoning.clone());
+            map.insert("reasoning_content".into(), reasoning);
+        }
+        Value::Object(map)
+    }
+
     /// The text of the turn, empty where there is none.
     pub fn text(&self) -> String {
         self.content.as_ref().map(Content::text).unwrap_or_default()

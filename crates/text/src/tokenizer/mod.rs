@@ -21,7 +21,6 @@ use serde_json::{Map, Value};
 use crate::error::{Result, TextError};
 use crate::template::ChatTemplate;
 pub use encode::Encoding;
-pub use gguf::GgufVocabulary;
 pub use special::SpecialTokens;
 pub use stream::DecodeStream;
 use surface::Surfaces;
@@ -45,6 +44,8 @@ pub struct Tokenizer {
     config: Map<String, Value>,
     /// Chat templates by name; the usual one is called `default`.
     templates: BTreeMap<String, String>,
+    /// What the user should know about how this tokenizer came about.
+    notes: Vec<String>,
     hash: OnceLock<String>,
 }
 
@@ -102,6 +103,7 @@ impl Tokenizer {
             adds_eos,
             config: parts.config,
             templates: parts.templates,
+            notes: Vec::new(),
             hash: OnceLock::new(),
         })
     }
@@ -165,6 +167,11 @@ impl Tokenizer {
     /// Whether `encode(text, true)` ends with the end-of-text id.
     pub fn adds_eos(&self) -> bool {
         self.adds_eos
+    }
+
+    /// What the user should know about how this tokenizer came about (a file that does not name its pre-tokenizer); usually empty.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
     }
 
     /// The special tokens by name: what a chat template sees.

@@ -4,8 +4,6 @@
 //! as a printable character; SentencePiece writes a space as `▁` and odd bytes as `<0x0A>`. Streaming needs the bytes (half
 //! characters must wait for their other half), and so does anybody who shows tokens one by one.
 
-use std::sync::LazyLock;
-
 use serde_json::Value;
 
 /// How the vocabulary spells text.
@@ -97,27 +95,8 @@ fn spelling(decoder: &Value) -> Spelling {
     }
 }
 
-/// GPT-2's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 and following, in order.
-static ALPHABET: LazyLock<[char; 256]> = LazyLock::new(|| {
-    let mut next = 0x100;
-    std::array::from_fn(|byte| {
-        let byte = byte as u8;
-        if matches!(byte, b'!'..=b'~' | 0xA1..=0xAC | 0xAE..=0xFF) {
-            byte as char
-        } else {
-            next += 1;
-            // 0x100..=0x143: all assigned, none a surrogate.
-            char::from_u32(next - 1).unwrap_or(char::REPLACEMENT_CHARACTER)
-        }
-    })
-});
-
-/// The character that stands for a byte in GPT-2's alphabet.
-pub(super) fn byte_char(byte: u8) -> char {
-    ALPHABET[byte as usize]
-}
-
-/// The bytes that a byte-level token stands for; `None` if it has a character outside the alphabet.
+/// The bytes that a byte-level token stands for; `None` if it has a character outside GPT-2's alphabet: printable Latin-1 stands for
+/// itself, the other bytes for U+0100 and following, in order.
 fn from_byte_level(token: &str) -> Option<Vec<u8>> {
     token
         .chars()
@@ -148,12 +127,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn alphabet_round_trips_every_byte() {
-        let all: String = (0..=255).map(byte_char).collect();
-        assert_eq!(all.chars().collect::<std::collections::BTreeSet<_>>().len(), 256);
-        assert_eq!(from_byte_level(&all), Some((0..=255).collect::<Vec<u8>>()));
-        assert_eq!(byte_char(b' '), 'Ġ');
-        assert_eq!(byte_char(b'\n'), 'Ċ');
+    fn alphabet_is_the_librarys() {
+        // The library's alphabet, byte by byte: each must come back as exactly one byte, and all 256 must come.
+        let alphabet = tokenizers::pre_tokenizers::byte_level::ByteLevel::alphabet();
+        let mut bytes: Vec<u8> = alphabet.iter().flat_map(|c| from_byte_level(&c.to_string()).unwrap()).collect();
+        bytes.sort_unstable();
+        assert_eq!(bytes, (0..=255).collect::<Vec<u8>>());
+        assert_eq!(from_byte_level("Ġa"), Some(b" a".to_vec()));
+        assert_eq!(from_byte_level("ĊĀġŃ"), Some(vec![b'\n', 0, 127, 173]));
         assert_eq!(from_byte_level("中"), None);
     }
 
