@@ -4,7 +4,7 @@
 //! and reported, never dropped in silence.
 
 use crate::RecipeError;
-use crate::document::{Entry, Node, Value};
+use crate::document::{Entry, Node, Place, Value};
 
 /// (their name, our dotted path).
 const RENAMED: &[(&str, &str)] = &[
@@ -66,47 +66,64 @@ pub(crate) fn translate(root: &mut Node) -> Result<Vec<String>, RecipeError> {
             reason: "a recipe is a mapping of keys to values (`model: …`)".into(),
         });
     };
-    for entry in entries {
-        let Entry { key, place, node } = entry;
-        if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == key) {
-            if is_off(&node) {
-                continue;
-            }
-            return Err(RecipeError::Invalid { place, field: key, reason: (*reason).to_owned() });
-        }
-        if WITHOUT_MEANING.contains(&key.as_str()) {
-            notes.push(format!("{place}: {key} has no meaning here and is passed over"));
-            continue;
-        }
-        if key == "stage" {
-            translate_stage(root, node, place)?;
-            continue;
-        }
-        if key == "template" {
-            translate_template(root, node, &mut notes)?;
-            continue;
-        }
-        let ours = RENAMED.iter().find(|(theirs, _)| *theirs == key).map_or(key.as_str(), |(_, ours)| ours);
-        if ours != key && root.place_of(ours) != &root.place && lookup(root, ours).is_some() {
-            return Err(RecipeError::Invalid { place, field: key.clone(), reason: format!("`{ours}` says the same and is given too") });
-        }
-        // `val_size` may stand above or below `dataset:`, which may have its short form: both are kept.
-        let before = root.get(ours).filter(|b| ours == "dataset" && matches!(b.value, Value::Map(_))).cloned();
-        if ours.starts_with("dataset.") {
-            lengthen_dataset(root)?;
-        }
-        root.set(ours, node)?;
-        if let Some(before) = before {
-            lengthen_dataset(root)?;
-            for e in before.entries() {
-                root.set(&format!("dataset.{}", e.key), e.node.clone())?;
-            }
-        }
-        if ours == key {
-            relocate_key(root, &key, place);
-        }
+    for Entry { key, place, node } in entries {
+        assign(root, &key, place, node, Given::File, &mut notes)?;
     }
     Ok(notes)
+}
+
+/// Where a key comes from: in a file a key given twice is a mistake, an override is meant to replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    File,
+    Override,
+}
+
+/// Puts one key, by whatever name, at its place in the root.
+pub(crate) fn assign(
+    root: &mut Node,
+    key: &str,
+    place: Place,
+    node: Node,
+    given: Given,
+    notes: &mut Vec<String>,
+) -> Result<(), RecipeError> {
+    if let Some((_, reason)) = REFUSED.iter().find(|(name, _)| *name == key) {
+        if is_off(&node) {
+            return Ok(());
+        }
+        return Err(RecipeError::Invalid { place, field: key.to_owned(), reason: (*reason).to_owned() });
+    }
+    if WITHOUT_MEANING.contains(&key) {
+        notes.push(format!("{place}: {key} has no meaning here and is passed over"));
+        return Ok(());
+    }
+    match key {
+        "stage" => return translate_stage(root, node, place),
+        "template" => return translate_template(root, node, notes),
+        _ => {}
+    }
+    let ours = RENAMED.iter().find(|(theirs, _)| *theirs == key).map_or(key, |(_, ours)| ours);
+    if given == Given::File && ours != "dataset" && lookup(root, ours).is_some() {
+        let reason = format!("`{ours}` is given twice (other tools' names count)");
+        return Err(RecipeError::Invalid { place, field: key.to_owned(), reason });
+    }
+    // `val_size` may stand above or below `dataset:`, which may have its short form: both are kept.
+    let before = root.get(ours).filter(|b| given == Given::File && ours == "dataset" && matches!(b.value, Value::Map(_))).cloned();
+    if ours.starts_with("dataset.") {
+        lengthen_dataset(root)?;
+    }
+    root.set(ours, node)?;
+    if let Some(before) = before {
+        lengthen_dataset(root)?;
+        for e in before.entries() {
+            root.set(&format!("dataset.{}", e.key), e.node.clone())?;
+        }
+    }
+    if ours == key {
+        relocate_key(root, key, place);
+    }
+    Ok(())
 }
 
 fn lookup<'n>(root: &'n Node, path: &str) -> Option<&'n Node> {
@@ -118,7 +135,7 @@ fn is_off(node: &Node) -> bool {
 }
 
 /// `set` places a key where its value stands; a key written in the file stands on its own line.
-fn relocate_key(root: &mut Node, key: &str, place: crate::Place) {
+fn relocate_key(root: &mut Node, key: &str, place: Place) {
     if let Value::Map(entries) = &mut root.value {
         if let Some(entry) = entries.iter_mut().find(|e| e.key == key) {
             entry.place = place;
@@ -138,7 +155,7 @@ fn lengthen_dataset(root: &mut Node) -> Result<(), RecipeError> {
 }
 
 /// LLaMA-Factory's `stage`.
-fn translate_stage(root: &mut Node, node: Node, place: crate::Place) -> Result<(), RecipeError> {
+fn translate_stage(root: &mut Node, node: Node, place: Place) -> Result<(), RecipeError> {
     let kind = match &node.value {
         Value::Str(s) if s == "sft" => "sft",
         Value::Str(s) if s == "pt" => "text",
@@ -190,13 +207,20 @@ mod tests {
         assert_eq!(json["dataset"]["sources"], want["dataset"]["sources"]);
         assert_eq!(json["dataset"]["max_samples"], 7);
         assert_eq!(json["dataset"]["val_size"], 0.1);
-        assert_eq!(notes, ["r.yaml:3: do_train has no meaning here and is passed over", "r.yaml:7: template: `qwen` is taken to mean the chat template that the model brings"]);
+        assert_eq!(
+            notes,
+            [
+                "r.yaml:3: do_train has no meaning here and is passed over",
+                "r.yaml:7: template: `qwen` is taken to mean the chat template that the model brings"
+            ]
+        );
     }
 
     #[test]
     fn the_same_thing_twice_is_refused() {
         let error = translated("model: a\nmodel_name_or_path: b").unwrap_err();
-        assert_eq!(error, "r.yaml:2: model_name_or_path: `model` says the same and is given too");
+        assert_eq!(error, "r.yaml:2: model_name_or_path: `model` is given twice (other tools' names count)");
+        assert!(translated("model_name_or_path: a\nmodel: b").unwrap_err().starts_with("r.yaml:2: model: "));
     }
 
     #[test]

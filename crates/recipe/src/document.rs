@@ -194,7 +194,7 @@ impl Reader<'_> {
             let (event, span) = self.next()?;
             match event {
                 Event::StreamEnd => break,
-                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd | Event::Comment(..) => {}
+                Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd => {}
                 event if root.is_none() => root = Some(self.node(event, span, 0)?),
                 _ => return Err(self.syntax(&span, "a recipe is one YAML document; this file holds several")),
             }
@@ -213,7 +213,6 @@ impl Reader<'_> {
                     let place = Place { source: self.source.clone(), line: e.marker().line() };
                     return Err(RecipeError::Syntax { place, reason: format!("{} (column {})", e.info(), e.marker().col() + 1) });
                 }
-                Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok((event, span))) => return Ok((owned(event), span)),
             }
         }
@@ -404,7 +403,8 @@ mod tests {
         for (path, value) in [("dataset.max_samples", "9"), ("dataset.sources.0.split", "test"), ("task.type", "text")] {
             root.set(path, parse(value)).unwrap();
         }
-        let want = serde_json::json!({"dataset": {"max_samples": 9, "sources": [{"source": "a", "split": "test"}]}, "task": {"type": "text"}});
+        let want =
+            serde_json::json!({"dataset": {"max_samples": 9, "sources": [{"source": "a", "split": "test"}]}, "task": {"type": "text"}});
         assert_eq!(root.to_json(), want);
         assert!(root.set("dataset.sources.4.split", parse("x")).is_err());
     }

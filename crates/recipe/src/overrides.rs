@@ -1,11 +1,14 @@
 //! `--set key=value`: the command line's last word on any key.
 
 use crate::RecipeError;
+use crate::aliases::{self, Given};
 use crate::document::{Node, Place};
 
 /// Applies `key=value` arguments in order. Keys are dotted paths (`dataset.max_samples`, `dataset.sources.0.split`); values are
 /// YAML, so `--set lora_target=[q_proj,v_proj]` and `--set learning_rate=2e-4` mean what they mean in the file.
-pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<(), RecipeError> {
+/// Other tools' names count too; gives the same notes as [`aliases::translate`].
+pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<Vec<String>, RecipeError> {
+    let mut notes = Vec::new();
     for set in sets {
         let place = Place { source: format!("--set {set}").into(), line: 0 };
         let invalid = |reason: &str| RecipeError::Invalid { place: place.clone(), field: set.clone(), reason: reason.to_owned() };
@@ -20,9 +23,9 @@ pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<(), RecipeError>
             Node::parse(text, &place.source)?
         };
         relocate(&mut node, &place);
-        root.set(key, node)?;
+        aliases::assign(root, key, place, node, Given::Override, &mut notes)?;
     }
-    Ok(())
+    Ok(notes)
 }
 
 /// An override has no lines: errors below it should name the argument, not "line 1".

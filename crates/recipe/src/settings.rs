@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use sources::SourceSpec;
 use train::{FinetuningArguments, TrainingArguments};
 
-use crate::document::{Node, Value};
+use crate::document::Node;
 use crate::{Place, RecipeError, aliases, check, overrides, schema};
 
 /// Everything about a run, resolved.
@@ -136,12 +136,7 @@ impl Recipe {
     pub fn parse(text: &str, name: &str, sets: &[String]) -> Result<Recipe, RecipeError> {
         let mut root = Node::parse(text, name)?;
         let mut notes = aliases::translate(&mut root)?;
-        // Overrides may use other tools' names too: they are translated by themselves, then laid over the file.
-        let mut over = Node { value: Value::Map(Vec::new()), place: root.place.clone() };
-        overrides::apply(&mut over, sets)?;
-        let mut renamed = over.clone();
-        notes.extend(aliases::translate(&mut renamed)?);
-        overlay(&mut root, &renamed, "")?;
+        notes.extend(overrides::apply(&mut root, sets)?);
         let schema = schema::json_schema();
         check::unknown_keys(&root, &schema, &schema, "")?;
         Self::from_node(&root, notes)
@@ -159,7 +154,8 @@ impl Recipe {
         let top: Top = typed(root, section(&|k| !is_finetuning(k) && !is_training(k)))?;
         let finetuning: FinetuningArguments = typed(root, section(&is_finetuning))?;
         let training: TrainingArguments = typed(root, section(&is_training))?;
-        let refused = |field: &str, reason: String| RecipeError::Invalid { place: root.place_of(field).clone(), field: field.to_owned(), reason };
+        let refused =
+            |field: &str, reason: String| RecipeError::Invalid { place: root.place_of(field).clone(), field: field.to_owned(), reason };
         training.validate().map_err(|e| setting_error(root, &e))?;
         finetuning.validate().map_err(|e| setting_error(root, &e))?;
         if let TaskSpec::Classify(task) = &top.task {
@@ -236,7 +232,8 @@ impl Recipe {
         let Json::Object(all) = self.to_json() else { return Vec::new() };
         let training = TrainingArguments::keys();
         let finetuning = FinetuningArguments::keys();
-        let own = |k: &String| !training.contains(k) && !finetuning.contains(k) && !matches!(k.as_str(), "output_dir" | "evaluation" | "model");
+        let own =
+            |k: &String| !training.contains(k) && !finetuning.contains(k) && !matches!(k.as_str(), "output_dir" | "evaluation" | "model");
         let mut prints: Vec<(String, String)> = all.iter().filter(|(k, _)| own(k)).map(|(k, v)| (k.clone(), v.to_string())).collect();
         prints.extend(self.finetuning.fingerprint());
         prints.extend(self.training.fingerprint());
@@ -252,18 +249,6 @@ impl Recipe {
             None => source.clone(),
         }
     }
-}
-
-/// Lays mappings over mappings; anything else replaces.
-fn overlay(root: &mut Node, over: &Node, path: &str) -> Result<(), RecipeError> {
-    for entry in over.entries() {
-        let path = if path.is_empty() { entry.key.clone() } else { format!("{path}.{}", entry.key) };
-        match &entry.node.value {
-            Value::Map(inner) if !inner.is_empty() => overlay(root, &entry.node, &path)?,
-            _ => root.set(&path, entry.node.clone())?,
-        }
-    }
-    Ok(())
 }
 
 fn typed<T: DeserializeOwned>(root: &Node, section: Json) -> Result<T, RecipeError> {
@@ -285,7 +270,14 @@ fn plain(reason: &str) -> String {
     if missing_field(reason).is_some() {
         return "is missing".to_owned();
     }
-    let pairs = [("usize", "a whole number"), ("u64", "a whole number"), ("i64", "a whole number"), ("f64", "a number"), ("f32", "a number"), ("a boolean", "true or false")];
+    let pairs = [
+        ("usize", "a whole number"),
+        ("u64", "a whole number"),
+        ("i64", "a whole number"),
+        ("f64", "a number"),
+        ("f32", "a number"),
+        ("a boolean", "true or false"),
+    ];
     let mut text = reason.to_owned();
     for (rust, word) in pairs {
         text = text.replace(&format!("expected {rust}"), &format!("expected {word}"));
