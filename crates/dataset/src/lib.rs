@@ -2,8 +2,16 @@
 //!
 //! files → [`import`] → rows → samples (with provenance) → [`mod@split`] → [`render`] → [`pack`].
 
+pub mod error;
+pub mod pack;
+pub mod render;
+pub mod sample;
 pub mod settings;
 
+pub use error::{BadRow, Error};
+pub use pack::Batch;
+pub use render::{LabelIds, Prompt, Rendered, RenderedRows, Renderer};
+pub use sample::{Origin, Sample, SampleKind, Turn};
 pub use settings::{
     ClassifyTask, ColumnSpec, Condition, DatasetSpec, FileFormat, LabelSet, LabelSpec, SampleBy, Scalar, SftTask, Shape, SourceEntry, Tags,
     TaskSpec, TemplateName, TextTask, Truncation, ValSize,
