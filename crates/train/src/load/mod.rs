@@ -1,0 +1,5 @@
+//! Everything that training reads back: checkpoints and `metrics.jsonl`. The counterpart of [`crate::save`].
+
+pub(crate) mod checkpoint;
+pub mod metrics;
+mod tensors;
