@@ -1,6 +1,6 @@
 //! A tensor as it lies in a file, and the trait that all containers share.
 
-use crate::{DType, Error, QuantError, Result, quant};
+use crate::{DType, Error, QuantError, Result, mmap, quant};
 
 /// A stored tensor, borrowed from the (memory-mapped) file.
 ///
@@ -40,7 +40,7 @@ impl<'a> TensorView<'a> {
             // Before the allocation: a huge integer tensor should not cost memory to be refused.
             return Err(self.error(quant::unreadable(self.dtype)));
         }
-        let mut out = vec![0.0; self.numel()];
+        let mut out = mmap::zeros(self.numel());
         self.to_f32_into(&mut out)?;
         Ok(out)
     }
