@@ -1,7 +1,7 @@
 //! The JSON of an evaluation and of a prediction. Scripts rely on these names: adding a key is fine, changing one
 //! is not.
 
-use crate::intervals::{self, Bootstrap, Interval};
+use crate::intervals::{self, Bootstrap, Difference, Interval};
 use crate::labels::Labelled;
 use crate::metrics::{Averages, ClassScores, Confusion, log_loss};
 use serde::{Deserialize, Serialize};
@@ -262,6 +262,20 @@ pub fn text_report(rows: &[RowLoss], settings: Bootstrap) -> EvalReport {
     }
 }
 
+/// Change of the token-averaged loss of the same rows, with a paired bootstrap over rows. `None` if there is nothing
+/// to compare or the rows differ.
+pub fn text_difference(before: &[RowLoss], after: &[RowLoss], settings: Bootstrap) -> Option<Difference> {
+    if before.len() != after.len() || before.iter().zip(after).any(|(a, b)| a.tokens != b.tokens) {
+        return None;
+    }
+    let mean = |rows: &mut dyn Iterator<Item = usize>| {
+        let (nll, tokens) = rows.fold((0.0, 0u64), |(d, t), i| (d + after[i].nll - before[i].nll, t + after[i].tokens));
+        if tokens == 0 { f64::NAN } else { nll / tokens as f64 }
+    };
+    let interval = intervals::bootstrap(before.len(), 1, settings, |drawn, out| out[0] = mean(&mut drawn.iter().map(|&i| i as usize)))[0]?;
+    Some(Difference { mean: mean(&mut (0..before.len())), interval, n: before.len() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -319,6 +333,17 @@ mod tests {
         let ppl = t.confidence.unwrap();
         let (l, p) = (ppl.loss.unwrap(), ppl.perplexity.unwrap());
         assert!((l.low.exp() - p.low).abs() < 1e-12 && l.low >= 1.0 && l.high <= 3.0);
+    }
+
+    #[test]
+    fn losses_are_compared_on_the_same_rows_only() {
+        let a: Vec<RowLoss> = (1..30).map(|i| RowLoss { nll: i as f64, tokens: i }).collect();
+        let b: Vec<RowLoss> = a.iter().map(|r| RowLoss { nll: r.nll - 0.5 * r.tokens as f64, ..*r }).collect();
+        let d = text_difference(&a, &b, Bootstrap::default()).unwrap();
+        assert!((d.mean + 0.5).abs() < 1e-12 && (d.interval.low + 0.5).abs() < 1e-12 && (d.interval.high + 0.5).abs() < 1e-12);
+        assert!(text_difference(&a, &b[1..], Bootstrap::default()).is_none());
+        let other: Vec<RowLoss> = b.iter().map(|r| RowLoss { tokens: r.tokens + 1, ..*r }).collect();
+        assert!(text_difference(&a, &other, Bootstrap::default()).is_none());
     }
 
     #[test]
