@@ -100,7 +100,9 @@ JSON keys (one line a turn): prompt, text, finish_reason, logprob")]
 JSON keys: output, dtype, tensors, bytes, sha256")]
     Merge(Merge),
     /// Tell what this machine has and what runs fast on it
-    #[command(after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32}")]
+    #[command(
+        after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32}"
+    )]
     Doctor,
     /// Print the JSON schema of recipes (for editors)
     Schema,

@@ -14,7 +14,10 @@ pub fn run(context: &Context, args: &Predict) -> Result<()> {
         Some("-") => Input::Texts(standard_input()?),
         Some(file) => Input::File(file.to_owned()),
         None if args.texts.is_empty() => {
-            return Err(StageError::input_help("nothing to predict", "give texts, or a file with --input (`-` reads lines from standard input)"));
+            return Err(StageError::input_help(
+                "nothing to predict",
+                "give texts, or a file with --input (`-` reads lines from standard input)",
+            ));
         }
         None => Input::Texts(args.texts.clone()),
     };

@@ -13,7 +13,13 @@ pub fn run(context: &Context, args: &Pull) -> Result<()> {
         if context.json {
             output::json(&pulled);
         } else {
-            output::line(format_args!("{}\n  {}\n  sha256 {}, {}", pulled.source, pulled.path, pulled.sha256, stages::human::bytes(pulled.bytes)));
+            output::line(format_args!(
+                "{}\n  {}\n  sha256 {}, {}",
+                pulled.source,
+                pulled.path,
+                pulled.sha256,
+                stages::human::bytes(pulled.bytes)
+            ));
         }
     }
     Ok(())
