@@ -14,10 +14,22 @@
 //! - the choice of files in a repository: `select` for models, `splits` for data sets
 
 mod cache;
+mod download;
 pub mod error;
+mod glob;
+mod hash;
+mod http;
 pub mod options;
+mod pip_config;
 pub mod progress;
+mod proxy;
+mod readme;
+mod select;
 pub mod spec;
+mod splits;
+#[cfg(test)]
+mod testing;
+mod transport;
 mod urls;
 mod version;
 
