@@ -132,6 +132,7 @@ fn damaged_headers_are_named_and_cost_no_memory() {
         (one(&[16, 2], 2, 0).data(64), "rows of 16 values are not whole Q4_0"),
         (one(&[4], 0, 8).data(64), "offset 8 is not a multiple of the alignment 32"),
         (one(&[4], 0, 64).data(64), "its 16 bytes end at"),
+        (one(&[4], 0, 0).data(15), "its 16 bytes end at"),
         (one(&[4], 0, u64::MAX - 31).data(64), "its 16 bytes end at"),
         (Raw::new(3, 2, 0).tensor("a", &[9], 0, 0).tensor("b", &[1], 0, 32).data(64), "tensor `b`: overlaps tensor `a`"),
         (Raw::new(3, 2, 0).tensor("a", &[1], 0, 0).tensor("a", &[1], 0, 32).data(64), "tensor `a`: is there twice"),

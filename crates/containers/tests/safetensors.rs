@@ -167,6 +167,34 @@ fn shards_are_split_indexed_and_read_back() {
 }
 
 #[test]
+fn a_write_that_ends_halfway_never_mixes_two_models() {
+    let dir = tempfile::tempdir().unwrap();
+    let tensors = |value: &'static [f32; 2]| {
+        let second =
+            LazyTensor::encoded(
+                "b",
+                DType::F32,
+                [1],
+                move || {
+                    if value[0] == 1.0 { Ok(value[1..].to_vec()) } else { Err("the disk is full") }
+                },
+            );
+        [LazyTensor::from_f32("a", DType::F32, [1], &value[..1]), second]
+    };
+    write_sharded(dir.path(), &none(), tensors(&[1.0, 1.0]), 4).unwrap();
+    assert!(ShardedSafetensors::open_dir(dir.path()).is_ok());
+    write_sharded(dir.path(), &none(), tensors(&[2.0, 2.0]), 4).unwrap_err();
+    let e = ShardedSafetensors::open_dir(dir.path()).unwrap_err();
+    assert!(matches!(e, Error::NoWeights { .. }), "{e}");
+
+    // A complete unsharded model, on the other hand, stays what it was.
+    write_sharded(dir.path(), &none(), tensors(&[1.0, 1.0]), 8).unwrap();
+    write_sharded(dir.path(), &none(), tensors(&[2.0, 2.0]), 4).unwrap_err();
+    let old = ShardedSafetensors::open_dir(dir.path()).unwrap();
+    assert_eq!(old.require("a").unwrap().to_f32().unwrap(), [1.0]);
+}
+
+#[test]
 fn incomplete_directories_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let open = || ShardedSafetensors::open_dir(dir.path()).unwrap_err().to_string();

@@ -70,7 +70,8 @@ fn checked_size(path: &Path, t: &LazyTensor<'_>) -> Result<usize> {
 /// Writes `model.safetensors` into `dir`, or, if the tensors take more than `max_shard_bytes`, shards
 /// `model-00001-of-0000N.safetensors` with `model.safetensors.index.json`, split in the given order as Hugging Face's
 /// `save_pretrained` does. Returns the files, the index last. Weights of an earlier, differently sharded model in `dir`
-/// are removed once the new ones are in place.
+/// are removed once the new ones are in place; a write that fails may leave `dir` without a loadable model, never with one
+/// mixed of both.
 ///
 /// # Errors
 /// As [`write_safetensors`].
@@ -115,6 +116,13 @@ fn write_shards(
     total: u64,
     parameters: u64,
 ) -> Result<Vec<PathBuf>> {
+    // Shards of an earlier model may have the same names: without its index a write that ends halfway leaves a directory
+    // that is no model, rather than one mixed of two.
+    let index_path = dir.join(INDEX_FILE);
+    match std::fs::remove_file(&index_path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(crate::Error::io(&index_path, "remove")(e)),
+        _ => {}
+    }
     let count = shards.len();
     let mut files = Vec::with_capacity(count + 1);
     let mut weight_map = BTreeMap::new();
@@ -126,11 +134,10 @@ fn write_shards(
         files.push(path);
     }
     let index = json!({"metadata": {"total_parameters": parameters, "total_size": total}, "weight_map": weight_map});
-    let path = dir.join(INDEX_FILE);
     // The index last: without it the shards are not a model. Pretty, as Hugging Face writes it; people read this file.
     let text = format!("{index:#}\n");
-    write_atomic(&path, text.as_bytes())?;
-    files.push(path);
+    write_atomic(&index_path, text.as_bytes())?;
+    files.push(index_path);
     Ok(files)
 }
 
