@@ -16,14 +16,17 @@ pub enum Content {
     Parts(Vec<Value>),
     /// An explicit `null`, as OpenAI's rows have beside `tool_calls`.
     Null,
+    /// Anything else: a tool's result that is an object or a number.
+    Other(Value),
 }
 
 impl Content {
-    /// The text: a plain text itself, or the text parts joined.
+    /// The text: a plain text itself, the text parts joined, or JSON for anything else.
     pub fn text(&self) -> String {
         match self {
             Content::Text(text) => text.clone(),
             Content::Null => String::new(),
+            Content::Other(value) => value.to_string(),
             Content::Parts(parts) => parts.iter().filter_map(|p| p.as_str().or_else(|| p.get("text").and_then(Value::as_str))).collect(),
         }
     }

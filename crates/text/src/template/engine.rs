@@ -3,11 +3,11 @@
 use std::error::Error as _;
 
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Rest, Serde, ValueKind};
+use minijinja::value::Serde;
 use minijinja::{Environment, Error, ErrorKind, Value};
 use serde_json::Map;
 
-use super::{LocalTime, Rendered, generation, methods, python};
+use super::{LocalTime, Rendered, filters, generation, methods, python};
 use crate::error::{Result, TextError};
 
 /// The one template's name in its environment; no file suffix, hence no HTML escaping.
@@ -34,17 +34,10 @@ impl Engine {
         minijinja_contrib::add_to_environment(&mut environment);
         environment.set_formatter(|out, _, value| python::write_str(out, value));
         environment.set_unknown_method_callback(methods::call);
-        environment.add_filter("tojson", tojson);
-        environment.add_filter("string", |value: &Value| -> std::result::Result<String, Error> {
-            let mut text = String::new();
-            python::write_str(&mut text, value)?;
-            Ok(text)
-        });
+        filters::add(&mut environment);
         environment.add_filter(generation::FILTER, generation::mark);
         environment.add_function("raise_exception", |message: Value| -> std::result::Result<Value, Error> {
-            let mut text = String::new();
-            python::write_str(&mut text, &message)?;
-            Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(text)))
+            Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(python::str(&message)?)))
         });
         let rewritten = generation::rewrite(source);
         let marks_generation = rewritten.is_some();
@@ -81,54 +74,6 @@ impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine").field("marks_generation", &self.marks_generation).finish_non_exhaustive()
     }
-}
-
-/// `tojson` as transformers defines it: `json.dumps(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-fn tojson(value: &Value, args: Rest<Value>, kwargs: Kwargs) -> std::result::Result<Value, Error> {
-    const NAMES: [&str; 4] = ["ensure_ascii", "indent", "separators", "sort_keys"];
-    if args.len() > NAMES.len() {
-        return Err(Error::from(ErrorKind::TooManyArguments));
-    }
-    let mut given: [Option<Value>; 4] = Default::default();
-    for (slot, value) in given.iter_mut().zip(args.iter()) {
-        *slot = Some(value.clone());
-    }
-    for (slot, name) in given.iter_mut().zip(NAMES) {
-        if kwargs.has(name) {
-            *slot = Some(kwargs.get(name)?);
-        }
-    }
-    kwargs.assert_all_used()?;
-    let [ensure_ascii, indent, separators, sort_keys] = given;
-    let indent = match indent {
-        None => None,
-        Some(value) if value.is_none() => None,
-        Some(value) => match (value.as_str(), value.as_i64()) {
-            (Some(text), _) => Some(text.to_owned()),
-            (_, Some(count)) => Some(" ".repeat(count.clamp(0, 1 << 10) as usize)),
-            // True and False are 1 and 0 to Python.
-            _ if value.kind() == ValueKind::Bool => Some(if value.is_true() { " ".into() } else { String::new() }),
-            _ => return Err(Error::new(ErrorKind::InvalidOperation, "tojson: indent is neither a number nor a string")),
-        },
-    };
-    let separators = match separators {
-        None => None,
-        Some(value) if value.is_none() => None,
-        Some(value) => {
-            let parts: Vec<Value> = value.try_iter()?.collect();
-            match parts.as_slice() {
-                [item, key] if item.as_str().is_some() && key.as_str().is_some() => Some((item.to_string(), key.to_string())),
-                _ => return Err(Error::new(ErrorKind::InvalidOperation, "tojson: separators is not a pair of strings")),
-            }
-        }
-    };
-    let style = python::JsonStyle {
-        ensure_ascii: ensure_ascii.is_some_and(|v| v.is_true()),
-        sort_keys: sort_keys.is_some_and(|v| v.is_true()),
-        indent,
-        separators,
-    };
-    python::json_dumps(value, &style).map(Value::from)
 }
 
 fn syntax_error(error: Error) -> TextError {

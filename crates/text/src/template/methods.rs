@@ -168,19 +168,20 @@ fn split(text: &str, separator: Option<&str>, limit: Option<usize>, from_right: 
         Some(separator) => text.splitn(limit + 1, separator).collect(),
         None => {
             let mut parts = Vec::new();
-            let mut rest = text.trim_matches(is_space);
+            // White space goes from the side that is being eaten; what is left at the limit keeps its other end.
+            let trim = |s| if from_right { str::trim_end_matches(s, is_space) } else { str::trim_start_matches(s, is_space) };
+            let mut rest = trim(text);
             while !rest.is_empty() {
-                let cut = match (parts.len() < limit, from_right) {
-                    (false, _) => None,
-                    (true, false) => rest.find(is_space).map(|at| (at, rest[at..].trim_start_matches(is_space))),
-                    (true, true) => rest.rfind(is_space).map(|at| (at, rest[..at].trim_end_matches(is_space))),
-                };
-                let Some((at, remaining)) = cut else {
+                let at = if from_right { rest.rfind(is_space) } else { rest.find(is_space) };
+                let Some(at) = at.filter(|_| parts.len() < limit) else {
                     parts.push(rest);
                     break;
                 };
-                parts.push(if from_right { rest[at..].trim_start_matches(is_space) } else { &rest[..at] });
-                rest = remaining;
+                // `at` is the border character itself: a piece never begins or ends with it.
+                let (piece, remaining) =
+                    if from_right { (rest[at..].trim_start_matches(is_space), &rest[..at]) } else { rest.split_at(at) };
+                parts.push(piece);
+                rest = trim(remaining);
             }
             if from_right {
                 parts.reverse();

@@ -2,11 +2,12 @@
 //!
 //! A chat template is a Jinja program that came with the model; `transformers` runs it with Python's Jinja2 and this folder runs it
 //! so that the same bytes come out: `engine` owns the `minijinja` library and gives templates what Hugging Face gives them, `python`
-//! prints values and JSON as Python does, `methods` is the part of Python's `str`, `dict` and `list` that templates call,
+//! prints values and JSON as Python does, `filters` and `methods` hold what Jinja2 and Python do otherwise than the library,
 //! `generation` handles `{% generation %}` blocks and `clock` the date.
 
 mod clock;
 mod engine;
+mod filters;
 mod generation;
 mod methods;
 mod python;

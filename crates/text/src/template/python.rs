@@ -8,6 +8,13 @@ use std::fmt::Write;
 use minijinja::value::{Tuple, ValueKind};
 use minijinja::{Error, ErrorKind, Value};
 
+/// `str(value)`.
+pub(super) fn str(value: &Value) -> Result<String, Error> {
+    let mut text = String::new();
+    write_str(&mut text, value)?;
+    Ok(text)
+}
+
 /// Writes `str(value)`; undefined is empty, as Jinja prints it.
 pub(super) fn write_str(out: &mut impl Write, value: &Value) -> Result<(), Error> {
     match value.kind() {
