@@ -1,1 +1,21 @@
-//! model: see ARCHITECTURE.md.
+//! One parametric decoder, built from `config.json` or GGUF metadata, and everything that moves its weights: loading,
+//! LoRA, freezing, saving, merging.
+//!
+//! Families (Llama, Mistral, Qwen2, StableLM, GPT-2) are rows of one table ([`family`]); the forward pass is written once
+//! ([`Decoder::forward`]) on the engine's operations. Files are touched in `load` and `save` only.
+
+pub mod config;
+pub mod decoder;
+pub mod error;
+pub mod family;
+pub mod freeze;
+pub mod load;
+pub mod lora;
+pub mod rope;
+pub mod save;
+pub mod weights;
+
+pub use config::ModelConfig;
+pub use decoder::Decoder;
+pub use error::{ModelError, Result};
+pub use load::{BaseModel, load_model};
