@@ -11,6 +11,8 @@ type Result<T> = std::result::Result<T, Error>;
 pub(super) fn add(environment: &mut Environment<'static>) {
     environment.add_filter("tojson", tojson);
     environment.add_filter("string", |value: &Value| python::str(value));
+    environment.add_filter("escape", escape);
+    environment.add_filter("e", escape);
     environment.add_filter("default", default);
     environment.add_filter("d", default);
     environment.add_filter("int", int);
@@ -36,6 +38,22 @@ fn arguments<const N: usize>(names: [&str; N], args: &[Value], kwargs: &Kwargs) 
     }
     kwargs.assert_all_used()?;
     Ok(given)
+}
+
+/// `escape(value)` with the entities that MarkupSafe writes.
+fn escape(value: &Value) -> Result<Value> {
+    let mut out = String::new();
+    for c in python::str(value)?.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\'' => out.push_str("&#39;"),
+            '"' => out.push_str("&#34;"),
+            c => out.push(c),
+        }
+    }
+    Ok(Value::from_safe_string(out))
 }
 
 /// `default(value, default_value='', boolean=False)`.
