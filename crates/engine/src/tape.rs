@@ -1,10 +1,24 @@
 //! The tape: who owns an activation, how long, and in which order gradients flow.
+//!
+//! Life of an activation's numbers:
+//! - an operation computes them into a buffer of the arena;
+//! - when model code drops its last [`Tensor`] handle, they go back to the arena, unless a recorded operation marked
+//!   them as needed in backward (`keep`);
+//! - numbers that are needed but cheap to recompute (outputs of norms and activations) go back as well and are
+//!   computed again, by the same kernel and hence to the same bits, when backward gets there;
+//! - backward walks the nodes from last to first and frees each as soon as its own gradient has been passed on.
 
-use crate::error::Result;
+use crate::cache::KvCache;
+use crate::error::{EngineError, Result, check};
+use crate::ops::Op;
 use crate::params::ParamStore;
-use crate::tensor::Tensor;
-use kernels::pool::Arena;
-use kernels::rng;
+use crate::segments::Segments;
+use crate::tensor::{Handles, Tensor, View};
+use kernels::mat::Update;
+use kernels::pool::{Arena, Buffer};
+use kernels::{elementwise, rng};
+use std::rc::Rc;
+use std::sync::Arc;
 
 /// Names a token independently of the batch it is in: which row of the data, and where in it.
 ///
@@ -24,7 +38,7 @@ impl TokenKey {
     }
 
     /// A 64-bit key of this token for one dropout site in one step.
-    pub(crate) fn mask_key(self, seed: u64, step: u64, module: u64) -> u64 {
+    fn mask_key(self, seed: u64, step: u64, module: u64) -> u64 {
         rng::fold(seed, &[step, module, self.row, self.position as u64])
     }
 }
@@ -45,59 +59,373 @@ pub enum Mode {
     },
 }
 
+/// The parameters as a tape holds them: several inference tapes may share one store.
 pub(crate) enum Params<'a> {
     Shared(&'a ParamStore),
     Exclusive(&'a mut ParamStore),
+}
+
+impl Params<'_> {
+    pub(crate) fn store(&self) -> &ParamStore {
+        match self {
+            Params::Shared(p) => p,
+            Params::Exclusive(p) => p,
+        }
+    }
+
+    /// The store, to add gradients to. Only recorded operations ask for it, and those exist only on a tape that was
+    /// made with an exclusive store.
+    pub(crate) fn store_mut(&mut self) -> &mut ParamStore {
+        match self {
+            Params::Shared(_) => unreachable!("an inference tape records nothing"),
+            Params::Exclusive(p) => p,
+        }
+    }
+}
+
+/// One activation.
+pub(crate) struct Node {
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    /// The numbers; `None` when given back (or to be recomputed).
+    pub(crate) data: Option<Buffer>,
+    /// The gradient, a slot of [`Gradients`].
+    grad: Option<u32>,
+    /// True if a gradient has to reach this node.
+    pub(crate) requires_grad: bool,
+    /// True if backward (of this node or of one that used it) reads the numbers.
+    pub(crate) keep: bool,
+    /// Which set of token keys belongs to the rows.
+    pub(crate) keys: u32,
+    pub(crate) op: Op,
+}
+
+/// Gradient buffers, counted: a sum passes the gradient it receives to both of its terms without a copy.
+#[derive(Default)]
+struct Gradients {
+    slots: Vec<(Option<Buffer>, u32)>,
+    unused: Vec<u32>,
+}
+
+impl Gradients {
+    fn insert(&mut self, buffer: Buffer) -> u32 {
+        match self.unused.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = (Some(buffer), 1);
+                slot
+            }
+            None => {
+                self.slots.push((Some(buffer), 1));
+                (self.slots.len() - 1) as u32
+            }
+        }
+    }
+
+    fn share(&mut self, slot: u32) {
+        self.slots[slot as usize].1 += 1;
+    }
+
+    fn get(&self, slot: u32) -> &[f32] {
+        self.slots[slot as usize].0.as_deref().unwrap_or_default()
+    }
+
+    /// Gives up one reference; the buffer comes out if it was the last.
+    fn take(&mut self, slot: u32) -> Option<Buffer> {
+        let (buffer, refs) = &mut self.slots[slot as usize];
+        *refs -= 1;
+        if *refs > 0 {
+            return None;
+        }
+        self.unused.push(slot);
+        buffer.take()
+    }
 }
 
 /// Records operations on activations and runs them backward.
 pub struct Tape<'a> {
     pub(crate) params: Params<'a>,
     pub(crate) arena: Arena,
-    pub(crate) mode: Mode,
+    pub(crate) training: bool,
+    pub(crate) nodes: Vec<Node>,
+    handles: Rc<Handles>,
+    grads: Gradients,
+    seed: u64,
+    step: u64,
+    /// Keys of the batch's tokens, then of every selection of rows.
+    pub(crate) key_sets: Vec<Vec<TokenKey>>,
+    /// The segments of the last attention: layers share them.
+    segments: Option<Arc<Segments>>,
+    /// Recomputation can be switched off to prove that it changes nothing.
+    pub(crate) recompute: bool,
 }
 
 impl<'a> Tape<'a> {
-    /// A tape that may train: gradients are added to those in `params`.
+    /// A tape for `mode`; in training, gradients are added to those in `params`.
     pub fn new(params: &'a mut ParamStore, arena: &Arena, mode: Mode) -> Self {
-        Tape { params: Params::Exclusive(params), arena: arena.clone(), mode }
+        let mut tape = Self::with(Params::Exclusive(params), arena);
+        if let Mode::Training { seed, step, tokens } = mode {
+            tape.training = true;
+            tape.seed = seed;
+            tape.step = step;
+            tape.key_sets[0] = tokens;
+        }
+        tape
     }
 
     /// A tape that only runs forward; several may share one `params`.
     pub fn inference(params: &'a ParamStore, arena: &Arena) -> Self {
-        Tape { params: Params::Shared(params), arena: arena.clone(), mode: Mode::Inference }
+        Self::with(Params::Shared(params), arena)
+    }
+
+    fn with(params: Params<'a>, arena: &Arena) -> Self {
+        Tape {
+            params,
+            arena: arena.clone(),
+            training: false,
+            nodes: Vec::new(),
+            handles: Rc::default(),
+            grads: Gradients::default(),
+            seed: 0,
+            step: 0,
+            key_sets: vec![Vec::new()],
+            segments: None,
+            recompute: true,
+        }
     }
 
     /// True if operations may be recorded.
     pub fn is_training(&self) -> bool {
-        matches!(self.mode, Mode::Training { .. })
+        self.training
     }
 
     /// The trainable parameters.
     pub fn params(&self) -> &ParamStore {
-        match &self.params {
-            Params::Shared(p) => p,
-            Params::Exclusive(p) => p,
-        }
+        self.params.store()
+    }
+
+    /// Keeps the outputs of norms and activations instead of computing them again in backward. Costs memory, changes
+    /// no bit of the result.
+    pub fn keep_everything(&mut self) {
+        self.recompute = false;
     }
 
     /// A constant tensor from numbers of the caller (row-major); no gradient flows into it.
+    ///
+    /// # Errors
+    /// If `data` is not `rows * cols` long.
     pub fn input(&mut self, rows: usize, cols: usize, data: &[f32]) -> Result<Tensor> {
-        todo!()
+        check("input", "number of elements", rows * cols, data.len())?;
+        self.sweep();
+        let mut y = self.arena.take(data.len());
+        elementwise::copy(&mut y, data);
+        Ok(self.push(rows, cols, y, 0, false, Op::None))
     }
 
     /// Copies a tensor out.
     pub fn read(&self, x: &Tensor) -> Vec<f32> {
-        todo!()
+        self.data(x.id).to_vec()
     }
 
     /// Adds `gradient` to the gradient of `x`, from which [`Self::backward`] will start.
+    ///
+    /// # Errors
+    /// If `gradient` has another size than `x`.
     pub fn seed(&mut self, x: &Tensor, gradient: &[f32]) -> Result<()> {
-        todo!()
+        check("seed", "number of elements", x.rows * x.cols, gradient.len())?;
+        if self.nodes[x.id as usize].requires_grad {
+            let (mut grad, update) = self.take_grad(x.id);
+            match update {
+                Update::Set => elementwise::copy(&mut grad, gradient),
+                Update::Add => elementwise::accumulate(&mut grad, gradient),
+            }
+            self.put_grad(x.id, grad);
+        }
+        Ok(())
     }
 
     /// Sends the gradients seeded by [`Self::cross_entropy`] and [`Self::seed`] back to the parameters.
-    pub fn backward(self) {
-        todo!()
+    pub fn backward(mut self) {
+        for id in (0..self.nodes.len() as u32).rev() {
+            let node = &mut self.nodes[id as usize];
+            let op = std::mem::replace(&mut node.op, Op::None);
+            if let Some(slot) = node.grad.take() {
+                // Backward of an operation reads its gradient; a sum hands it on.
+                self.backward_of(id, op, slot);
+                drop(self.grads.take(slot));
+            }
+            self.nodes[id as usize].data = None;
+        }
+    }
+
+    // ---- for the operations ----
+
+    /// Registers an activation and returns its first handle.
+    pub(crate) fn push(&mut self, rows: usize, cols: usize, data: Buffer, keys: u32, requires_grad: bool, op: Op) -> Tensor {
+        let id = self.nodes.len() as u32;
+        let op = if self.training { op } else { Op::None };
+        self.nodes.push(Node { rows, cols, data: Some(data), grad: None, requires_grad, keep: false, keys, op });
+        self.handles.register(id);
+        Tensor { id, rows, cols, handles: Rc::clone(&self.handles) }
+    }
+
+    /// Frees what model code has let go of since the last operation. Every operation begins with it.
+    pub(crate) fn sweep(&mut self) {
+        while let Some(id) = self.handles.pop_dead() {
+            self.let_go(id);
+        }
+    }
+
+    fn let_go(&mut self, id: u32) {
+        let node = &self.nodes[id as usize];
+        if node.keep {
+            let Some(inputs) = self.recomputable_from(id) else { return };
+            for input in inputs.into_iter().flatten() {
+                self.nodes[input as usize].keep = true;
+            }
+        }
+        self.nodes[id as usize].data = None;
+    }
+
+    /// The inputs from which node `id` can be computed again cheaply, if that is so and they will be there.
+    fn recomputable_from(&self, id: u32) -> Option<[Option<u32>; 2]> {
+        if !self.recompute {
+            return None;
+        }
+        let inputs = self.nodes[id as usize].op.cheap_inputs()?;
+        let present = |input: &u32| {
+            let node = &self.nodes[*input as usize];
+            node.data.is_some() || (node.keep && node.op.cheap_inputs().is_some())
+        };
+        inputs.iter().flatten().all(present).then_some(inputs)
+    }
+
+    /// The numbers of a node that model code still holds or that backward has made present.
+    pub(crate) fn data(&self, id: u32) -> &[f32] {
+        self.nodes[id as usize].data.as_deref().expect("numbers stay while a handle or a recorded operation needs them")
+    }
+
+    /// Marks a node's numbers as needed in backward.
+    pub(crate) fn keep(&mut self, id: u32) {
+        self.nodes[id as usize].keep = true;
+    }
+
+    pub(crate) fn requires_grad(&self, id: u32) -> bool {
+        self.nodes[id as usize].requires_grad
+    }
+
+    /// Computes a node's numbers again if they were given back.
+    pub(crate) fn ensure_data(&mut self, id: u32) {
+        if self.nodes[id as usize].data.is_some() {
+            return;
+        }
+        // The operation goes back in its place: its own backward is still to come.
+        let op = std::mem::replace(&mut self.nodes[id as usize].op, Op::None);
+        for input in op.cheap_inputs().into_iter().flatten().flatten() {
+            self.ensure_data(input);
+        }
+        let data = self.recompute_op(id, &op);
+        let node = &mut self.nodes[id as usize];
+        node.op = op;
+        node.data = Some(data);
+    }
+
+    /// The gradient buffer of a node, to be written with the returned [`Update`] and put back.
+    pub(crate) fn take_grad(&mut self, id: u32) -> (Buffer, Update) {
+        let node = &mut self.nodes[id as usize];
+        let len = node.rows * node.cols;
+        match node.grad.take() {
+            None => (self.arena.take(len), Update::Set),
+            Some(slot) => {
+                let mut copy = None;
+                if self.grads.slots[slot as usize].1 > 1 {
+                    let mut fresh = self.arena.take(len);
+                    elementwise::copy(&mut fresh, self.grads.get(slot));
+                    copy = Some(fresh);
+                }
+                let own = self.grads.take(slot);
+                (own.or(copy).expect("the last reference yields the buffer, an earlier one the copy"), Update::Add)
+            }
+        }
+    }
+
+    /// As [`Self::take_grad`], with zeros where there was none: for operations that write only parts of it.
+    pub(crate) fn take_grad_zeroed(&mut self, id: u32) -> Buffer {
+        let (mut grad, update) = self.take_grad(id);
+        if update == Update::Set {
+            elementwise::fill(&mut grad, 0.0);
+        }
+        grad
+    }
+
+    pub(crate) fn put_grad(&mut self, id: u32, grad: Buffer) {
+        let slot = self.grads.insert(grad);
+        self.nodes[id as usize].grad = Some(slot);
+    }
+
+    /// Adds the gradient in `slot` to that of node `id`, without a copy if it has none.
+    pub(crate) fn pass_grad(&mut self, id: u32, slot: u32) {
+        if !self.requires_grad(id) {
+            return;
+        }
+        if self.nodes[id as usize].grad.is_none() {
+            self.grads.share(slot);
+            self.nodes[id as usize].grad = Some(slot);
+        } else {
+            let (mut grad, _) = self.take_grad(id);
+            elementwise::accumulate(&mut grad, self.grads.get(slot));
+            self.put_grad(id, grad);
+        }
+    }
+
+    /// The gradient in a slot, moved out while an operation uses it.
+    pub(crate) fn lend_grad(&mut self, slot: u32) -> Buffer {
+        self.grads.slots[slot as usize].0.take().expect("a gradient is lent to one operation at a time")
+    }
+
+    pub(crate) fn return_grad(&mut self, slot: u32, grad: Buffer) {
+        self.grads.slots[slot as usize].0 = Some(grad);
+    }
+
+    /// Dropout keys of the rows of key set `keys` at one site.
+    pub(crate) fn mask_keys(&self, op: &'static str, keys: u32, rows: usize, module: u64) -> Result<Vec<u64>> {
+        let set = &self.key_sets[keys as usize];
+        if set.len() != rows {
+            return Err(EngineError::Invalid {
+                op,
+                reason: format!("dropout needs a key for each of {rows} tokens, {} were given", set.len()),
+            });
+        }
+        Ok(set.iter().map(|k| k.mask_key(self.seed, self.step, module)).collect())
+    }
+
+    /// The segments, shared by all layers of a pass.
+    pub(crate) fn share_segments(&mut self, segments: &Segments) -> Arc<Segments> {
+        match &self.segments {
+            Some(shared) if **shared == *segments => Arc::clone(shared),
+            _ => {
+                let shared = Arc::new(segments.clone());
+                self.segments = Some(Arc::clone(&shared));
+                shared
+            }
+        }
+    }
+
+    /// Errors unless `v` lies inside its tensor.
+    pub(crate) fn check_view(op: &'static str, v: &View) -> Result<()> {
+        if v.col + v.width > v.tensor.cols {
+            return Err(EngineError::Index { op, what: "column", index: v.col + v.width, len: v.tensor.cols });
+        }
+        Ok(())
+    }
+
+    /// Errors unless a cache may be used here.
+    pub(crate) fn check_cache(&self, op: &'static str, cache: &KvCache, layer: usize, kv_dim: usize) -> Result<()> {
+        if self.training {
+            return Err(EngineError::Invalid { op, reason: "a cache is for inference only".into() });
+        }
+        if layer >= cache.layers() {
+            return Err(EngineError::Index { op, what: "cache layer", index: layer, len: cache.layers() });
+        }
+        check(op, "width of the cache", kv_dim, cache.kv_dim())
     }
 }

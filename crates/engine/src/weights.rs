@@ -105,6 +105,13 @@ impl Matrix {
         }
     }
 
+    pub(crate) fn f32<'s>(&'s self, params: &'s ParamStore) -> &'s [f32] {
+        match self {
+            Matrix::Frozen(m) => m.f32(),
+            Matrix::Param(id) => &params.get(*id).value,
+        }
+    }
+
     pub(crate) fn param(&self) -> Option<ParamId> {
         match self {
             Matrix::Frozen(_) => None,
@@ -136,6 +143,13 @@ impl Vector {
         match self {
             Vector::Frozen(v) => v.to_vec(),
             Vector::Param(id) => params.get(*id).value.clone(),
+        }
+    }
+
+    pub(crate) fn f32<'s>(&'s self, params: &'s ParamStore) -> &'s [f32] {
+        match self {
+            Vector::Frozen(v) => v,
+            Vector::Param(id) => &params.get(*id).value,
         }
     }
 

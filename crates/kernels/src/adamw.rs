@@ -1,4 +1,8 @@
-//! One AdamW update of a parameter.
+//! One AdamW update of a parameter (Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2).
+
+use crate::cpu::{Isa, isa};
+use crate::par::{self, GRAIN, Shared};
+use crate::simd::{Simd, dispatch, load_n, store_n};
 
 /// The scalars of one step, worked out in f64 by the caller.
 #[derive(Clone, Copy, Debug)]
@@ -21,13 +25,43 @@ pub struct AdamWStep {
     pub eps: f32,
 }
 
+#[inline(always)]
+unsafe fn step_body<S: Simd>(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep) {
+    unsafe {
+        let (b1, c1) = (S::splat(s.beta1), S::splat(s.one_minus_beta1));
+        let (b2, c2) = (S::splat(s.beta2), S::splat(s.one_minus_beta2));
+        let (keep, size) = (S::splat(s.keep), S::splat(-s.step_size));
+        let (root, eps) = (S::splat(s.inv_sqrt_correction2), S::splat(s.eps));
+        for i in (0..value.len()).step_by(S::LANES) {
+            let n = value.len() - i;
+            let (pv, pm, pw) = (v.as_mut_ptr().add(i), m.as_mut_ptr().add(i), value.as_mut_ptr().add(i));
+            let g = load_n::<S>(grad.as_ptr().add(i), n);
+            let first = S::fma(c1, g, S::mul(b1, load_n::<S>(pm, n)));
+            let second = S::fma(S::mul(c2, g), g, S::mul(b2, load_n::<S>(pv, n)));
+            let denominator = S::fma(S::sqrt(second), root, eps);
+            let w = S::fma(size, S::div(first, denominator), S::mul(keep, load_n::<S>(pw, n)));
+            store_n::<S>(pm, first, n);
+            store_n::<S>(pv, second, n);
+            store_n::<S>(pw, w, n);
+        }
+    }
+}
+dispatch!(fn step_isa = step_body(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep));
+
 /// Updates `value`, `m` and `v` from `grad`.
 pub fn adamw_step(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep) {
-    for i in 0..value.len() {
-        let g = grad[i];
-        m[i] = s.beta1 * m[i] + s.one_minus_beta1 * g;
-        v[i] = s.beta2 * v[i] + s.one_minus_beta2 * g * g;
-        let denom = v[i].sqrt() * s.inv_sqrt_correction2 + s.eps;
-        value[i] = s.keep * value[i] - s.step_size * (m[i] / denom);
-    }
+    adamw_step_on(isa(), value, grad, m, v, s);
+}
+
+/// [`adamw_step`] on a given path, for tests.
+#[doc(hidden)]
+pub fn adamw_step_on(isa: Isa, value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep) {
+    let n = value.len();
+    assert!(grad.len() == n && m.len() == n && v.len() == n, "adamw: lengths disagree");
+    let (value, m, v) = (Shared::new(value), Shared::new(m), Shared::new(v));
+    par::ranges(n, GRAIN, |first, count| {
+        // SAFETY: ranges are disjoint and in bounds.
+        let (value, m, v) = unsafe { (value.slice(first, count), m.slice(first, count), v.slice(first, count)) };
+        step_isa(isa, value, &grad[first..][..count], m, v, s);
+    });
 }

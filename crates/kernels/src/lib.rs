@@ -7,9 +7,21 @@
 //!
 //! `unsafe` lives here (and in the one module of `containers` that maps files) and nowhere else.
 
+pub mod activation;
 pub mod adamw;
+pub mod attention;
 pub mod cpu;
+pub mod dropout;
 pub mod elementwise;
+pub mod lowrank;
+pub mod mat;
+pub mod matmul;
+pub mod norm;
+mod par;
 pub mod pool;
 pub mod reduce;
 pub mod rng;
+pub mod rope;
+mod simd;
+pub mod softmax;
+mod tile;

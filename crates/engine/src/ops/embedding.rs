@@ -1,13 +1,36 @@
 //! Rows of a table.
 
-use crate::error::Result;
+use super::Op;
+use crate::error::{EngineError, Result};
+use crate::params::ParamId;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use crate::weights::Matrix;
+use kernels::elementwise;
 
 impl Tape<'_> {
     /// Row `ids[i]` of `table` in row `i` (token embeddings, learned positions).
+    ///
+    /// # Errors
+    /// If an id is not a row of the table.
     pub fn embedding(&mut self, table: &Matrix, ids: &[u32]) -> Result<Tensor> {
-        todo!()
+        const OP: &str = "embedding";
+        let (rows, cols) = table.shape(self.params());
+        if let Some(&id) = ids.iter().find(|&&id| id as usize >= rows) {
+            return Err(EngineError::Index { op: OP, what: "row", index: id as usize, len: rows });
+        }
+        self.sweep();
+        let mut y = self.arena.take(ids.len() * cols);
+        elementwise::gather_rows(&mut y, table.f32(self.params.store()), cols, ids);
+        let trained = table.param().filter(|_| self.training);
+        let op = trained.map_or(Op::None, |table| Op::Embedding { table, ids: ids.to_vec() });
+        Ok(self.push(ids.len(), cols, y, 0, trained.is_some(), op))
+    }
+
+    pub(crate) fn embedding_backward(&mut self, table: ParamId, ids: &[u32], dy: &[f32]) {
+        let param = self.params.store_mut().get_mut(table);
+        let cols = dy.len() / ids.len().max(1);
+        elementwise::scatter_add_rows(&mut param.grad, dy, cols, ids);
+        param.received = true;
     }
 }

@@ -1,9 +1,11 @@
 //! Cross-entropy straight from hidden states.
 
-use crate::error::Result;
+use crate::error::{EngineError, Result};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use crate::weights::Linear;
+use kernels::mat::Update;
+use kernels::{elementwise, softmax};
 
 /// A token whose probability is wanted.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -16,13 +18,107 @@ pub struct Target {
     pub weight: f32,
 }
 
+/// Rows of logits that exist at a time, at most.
+const TILE_ROWS: usize = 64;
+
 impl Tape<'_> {
     /// `log p(token)` of each target under `softmax(head(hidden[row]))`, in the order of `targets`.
     ///
     /// Logits exist for a tile of rows at a time and never for rows without a target. In training mode the gradient
     /// of `Σ -weight·log p` is seeded into the tape (and the head's own gradient accumulated) in the same pass.
     /// Several targets may share a row.
+    ///
+    /// # Errors
+    /// If a row or token does not exist or the head does not fit the hidden states.
     pub fn cross_entropy(&mut self, hidden: &Tensor, head: &Linear, targets: &[Target]) -> Result<Vec<f32>> {
-        todo!()
+        const OP: &str = "cross_entropy";
+        self.sweep();
+        let vocabulary = head.outputs(self.params());
+        for t in targets {
+            if t.row as usize >= hidden.rows {
+                return Err(EngineError::Index { op: OP, what: "row", index: t.row as usize, len: hidden.rows });
+            }
+            if t.token as usize >= vocabulary {
+                return Err(EngineError::Index { op: OP, what: "token", index: t.token as usize, len: vocabulary });
+            }
+        }
+        let d = hidden.cols;
+        let wants_dx = self.requires_grad(hidden.id);
+        let wants_grad = self.training && (wants_dx || head.trainable());
+        let mut dx = (wants_grad && wants_dx).then(|| self.take_grad_zeroed(hidden.id));
+
+        // Targets by row; each row's logits are computed once.
+        let mut order: Vec<u32> = (0..targets.len() as u32).collect();
+        order.sort_by_key(|&i| targets[i as usize].row);
+        let mut log_probs = vec![0.0; targets.len()];
+        let node_keys = self.nodes[hidden.id as usize].keys;
+        let mut rest = &order[..];
+        while !rest.is_empty() {
+            let mut rows: Vec<u32> = Vec::with_capacity(TILE_ROWS);
+            let mut taken = 0;
+            for &i in rest {
+                let row = targets[i as usize].row;
+                if rows.last() != Some(&row) {
+                    if rows.len() == TILE_ROWS {
+                        break;
+                    }
+                    rows.push(row);
+                }
+                taken += 1;
+            }
+            let (tile, after) = rest.split_at(taken);
+            rest = after;
+
+            let m = rows.len();
+            let mut h = self.arena.take(m * d);
+            elementwise::gather_rows(&mut h, self.data(hidden.id), d, &rows);
+            let keys = self.select_keys(node_keys, &rows, hidden.rows);
+            let call = self.linear_call(OP, head, m, d, keys)?;
+            let mut logits = self.arena.take(m * vocabulary);
+            let u = call.forward(&mut logits, &h, self.params.store(), &self.arena, Update::Set);
+            let mut lse = self.arena.take(m);
+            softmax::log_sum_exp_rows(&mut lse, &logits, vocabulary);
+
+            // Place of each target in the tile; targets are sorted by row, so the place only grows.
+            let mut scale = vec![0.0f32; m];
+            let mut place = 0;
+            let mut places = Vec::with_capacity(tile.len());
+            for &i in tile {
+                let t = &targets[i as usize];
+                while rows[place] != t.row {
+                    place += 1;
+                }
+                log_probs[i as usize] = logits[place * vocabulary + t.token as usize] - lse[place];
+                scale[place] += t.weight;
+                places.push(place);
+            }
+            if !wants_grad {
+                continue;
+            }
+            // d(-Σ w·log p)/dz = (Σ w)·softmax(z) - Σ w·onehot
+            softmax::scaled_softmax_rows(&mut logits, &lse, &scale, vocabulary);
+            for (&i, place) in tile.iter().zip(places) {
+                let t = &targets[i as usize];
+                logits[place * vocabulary + t.token as usize] -= t.weight;
+            }
+            let mut dh = wants_dx.then(|| self.arena.take(m * d));
+            let out = dh.as_mut().map(|b| (&mut b[..], Update::Set));
+            call.backward(&logits, Some(&h), u.as_deref(), out, &mut self.params, &self.arena);
+            if let (Some(dx), Some(dh)) = (&mut dx, &dh) {
+                elementwise::scatter_add_rows(dx, dh, d, &rows);
+            }
+        }
+        if let Some(dx) = dx {
+            self.put_grad(hidden.id, dx);
+        }
+        Ok(log_probs)
+    }
+
+    /// A key set for some rows of another; the empty one if that has no keys.
+    pub(crate) fn select_keys(&mut self, keys: u32, rows: &[u32], of: usize) -> u32 {
+        let old = &self.key_sets[keys as usize];
+        let selected = if old.len() == of { rows.iter().map(|&r| old[r as usize]).collect() } else { Vec::new() };
+        self.key_sets.push(selected);
+        (self.key_sets.len() - 1) as u32
     }
 }

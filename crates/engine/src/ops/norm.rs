@@ -1,13 +1,69 @@
 //! RMSNorm and LayerNorm.
 
-use crate::error::Result;
+use super::Op;
+use crate::error::{Result, check};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
-use crate::weights::Norm;
+use crate::weights::{Norm, NormKind};
+use kernels::elementwise;
+use kernels::mat::Mat;
+use kernels::norm::{self, Kind};
+
+fn kind(norm: &Norm) -> Kind {
+    match norm.kind {
+        NormKind::Rms => Kind::Rms,
+        NormKind::Layer => Kind::Layer,
+    }
+}
 
 impl Tape<'_> {
     /// Normalises each row. Recomputed in backward.
+    ///
+    /// # Errors
+    /// If weight or bias are not as long as a row.
     pub fn norm(&mut self, x: &Tensor, norm: &Norm) -> Result<Tensor> {
-        todo!()
+        check("norm", "length of the weight", x.cols, norm.weight.len(self.params()))?;
+        if let Some(bias) = &norm.bias {
+            check("norm", "length of the bias", x.cols, bias.len(self.params()))?;
+        }
+        self.sweep();
+        let mut y = self.arena.take(x.rows * x.cols);
+        self.norm_into(&mut y, x.id, norm);
+        let requires_grad = self.training && (self.requires_grad(x.id) || norm.trainable());
+        if requires_grad {
+            self.keep(x.id);
+        }
+        let keys = self.nodes[x.id as usize].keys;
+        Ok(self.push(x.rows, x.cols, y, keys, requires_grad, Op::Norm { x: x.id, norm: norm.clone() }))
+    }
+
+    pub(crate) fn norm_into(&self, y: &mut [f32], x: u32, norm: &Norm) {
+        let store = self.params.store();
+        let bias = norm.bias.as_ref().map(|b| b.f32(store));
+        norm::forward(y, self.data(x), norm.weight.f32(store), bias, kind(norm), norm.eps);
+    }
+
+    pub(crate) fn norm_backward(&mut self, x: u32, norm: &Norm, dy: &[f32]) {
+        self.ensure_data(x);
+        let (rows, cols) = (self.nodes[x as usize].rows, self.nodes[x as usize].cols);
+        if let Some(id) = norm.weight.param() {
+            let mut scratch = self.arena.take(2 * rows);
+            let Tape { nodes, params, .. } = self;
+            let numbers = nodes[x as usize].data.as_deref().expect("made present above");
+            let param = params.store_mut().get_mut(id);
+            norm::backward_weight(&mut param.grad, dy, numbers, kind(norm), norm.eps, &mut scratch);
+            param.received = true;
+        }
+        if let Some(id) = norm.bias.as_ref().and_then(|b| b.param()) {
+            let param = self.params.store_mut().get_mut(id);
+            elementwise::add_column_sums(&mut param.grad, Mat::new(dy, rows, cols));
+            param.received = true;
+        }
+        if self.requires_grad(x) {
+            let (mut dx, update) = self.take_grad(x);
+            let weight = norm.weight.f32(self.params.store());
+            norm::backward(&mut dx, dy, self.data(x), weight, kind(norm), norm.eps, update);
+            self.put_grad(x, dx);
+        }
     }
 }

@@ -1,0 +1,56 @@
+//! Cutting work into tasks by shape alone.
+
+use rayon::prelude::*;
+
+/// Elements of work below which a task is not worth a thread.
+pub(crate) const GRAIN: usize = 1 << 14;
+
+/// Rows that one task takes when a row is `cols` elements of work.
+pub(crate) fn rows_per_task(cols: usize) -> usize {
+    (GRAIN / cols.max(1)).max(1)
+}
+
+/// A pointer that tasks may share because each touches its own part.
+#[derive(Clone, Copy)]
+pub(crate) struct Shared(*mut f32);
+
+// SAFETY: every use states which disjoint part a task touches.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    pub(crate) fn new(x: &mut [f32]) -> Self {
+        Shared(x.as_mut_ptr())
+    }
+
+    /// The first element.
+    pub(crate) fn ptr(self) -> *mut f32 {
+        self.0
+    }
+
+    /// Elements `start..start + len`.
+    ///
+    /// # Safety
+    /// In bounds of the slice that `self` was made from, which must outlive the result, and touched by nobody else.
+    #[allow(clippy::mut_from_ref)]
+    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [f32] {
+        unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
+    }
+}
+
+/// Calls `f(first, count)` for consecutive ranges of `0..total`, `step` long but for the last, in parallel if there
+/// is more than one.
+pub(crate) fn ranges(total: usize, step: usize, f: impl Fn(usize, usize) + Sync + Send) {
+    let tasks = total.div_ceil(step.max(1));
+    if tasks <= 1 {
+        if total > 0 {
+            f(0, total);
+        }
+        return;
+    }
+    (0..tasks).into_par_iter().for_each(|i| {
+        let first = i * step;
+        f(first, step.min(total - first));
+    });
+}
