@@ -7,6 +7,7 @@
 //! | which rows a step sees, and its learning rate | [`order`], [`schedule`] |
 //! | what is minimised | `objective` |
 //! | what a run tells and asks | [`observe`] |
+//! | what a run will need, beforehand | [`mod@plan`] |
 //! | how a run survives being killed | `save` (and `load`) |
 //!
 //! Invariants: nothing here prints, reads a clock or the environment; files are touched in `save` and `load` only; a step
@@ -15,33 +16,21 @@
 pub mod arguments;
 pub mod error;
 pub mod finetuning;
-#[cfg(all(test, feature = "loop"))]
-mod laws;
-#[cfg(feature = "loop")]
 pub mod load;
-#[cfg(feature = "loop")]
 mod objective;
-#[cfg(feature = "loop")]
 pub mod observe;
 pub mod order;
-#[cfg(feature = "loop")]
+pub mod plan;
 mod progress;
-#[cfg(feature = "loop")]
 pub mod run;
-#[cfg(feature = "loop")]
 pub mod save;
 pub mod schedule;
-#[cfg(feature = "loop")]
 mod tensorboard;
 
 pub use arguments::{TRAINING_ALIASES, TrainingArguments};
 pub use error::{Result, TrainError};
 pub use finetuning::{FINETUNING_ALIASES, FinetuningArguments, FinetuningType};
-#[cfg(feature = "loop")]
 pub use objective::HeldOutLoss;
-#[cfg(feature = "loop")]
 pub use observe::{Clock, Evaluator, Event, Observer};
-#[cfg(feature = "loop")]
 pub use run::{Job, Outcome, TrainReport, run};
-#[cfg(feature = "loop")]
 pub use save::OutputDir;

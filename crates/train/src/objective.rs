@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use dataset::{Batch, Rendered};
-use engine::{Arena, EngineError, Mode, ParamStore, Segments, Tape, Target, TokenKey};
-use model::Decoder;
+use engine::{Arena, Mode, ParamStore, Segments, Tape, Target, TokenKey};
+use model::{Decoder, ModelError};
 
 use crate::observe::{Evaluator, EvaluatorError};
 
@@ -30,7 +30,7 @@ pub(crate) trait Objective {
     ///
     /// # Errors
     /// If the model cannot compute these rows.
-    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, EngineError>;
+    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, ModelError>;
 }
 
 /// Next-token prediction: the mean of -log p over the trained tokens.
@@ -50,12 +50,21 @@ impl<'a> NextToken<'a> {
     }
 }
 
+impl NextToken<'_> {
+    /// Runs forward only, as an evaluation would; the sum of the rows' token losses.
+    pub fn look(&self, params: &ParamStore, rows: &[usize]) -> Result<f64, ModelError> {
+        let batch = Batch::new(rows.iter().map(|&row| self.rows[row]));
+        let mut tape = Tape::inference(params, self.arena);
+        Ok(-log_probs(&mut tape, self.decoder, &batch, 0.0)?.iter().map(|&p| f64::from(p)).sum::<f64>())
+    }
+}
+
 impl Objective for NextToken<'_> {
     fn sizes(&self) -> &[RowSize] {
         &self.sizes
     }
 
-    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, EngineError> {
+    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, ModelError> {
         let batch = Batch::new(rows.iter().map(|&row| self.rows[row]));
         // Dropout is keyed by the row's own key, so masks do not depend on how rows are batched.
         let mode = Mode::Training { seed: self.seed, step, tokens: TokenKey::for_rows(&batch.keys, &batch.lengths) };
@@ -68,12 +77,12 @@ impl Objective for NextToken<'_> {
 
 /// Runs the model over a batch: log-probabilities of its trained tokens in order. Rows stay apart, and logits are computed
 /// for those tokens only.
-fn log_probs(tape: &mut Tape<'_>, decoder: &Decoder, batch: &Batch, weight: f32) -> Result<Vec<f32>, EngineError> {
+fn log_probs(tape: &mut Tape<'_>, decoder: &Decoder, batch: &Batch, weight: f32) -> Result<Vec<f32>, ModelError> {
     let segments = Segments::from_lengths(&batch.lengths);
     let hidden = decoder.forward(tape, &batch.input_ids, &segments, None)?;
     let targets: Vec<Target> =
         batch.targets().iter().map(|target| Target { row: target.position as u32, token: target.token, weight }).collect();
-    tape.cross_entropy(&hidden, decoder.head(), &targets)
+    Ok(tape.cross_entropy(&hidden, decoder.head(), &targets)?)
 }
 
 /// The plainest evaluator: loss and perplexity of held-out rows.

@@ -348,11 +348,11 @@ fn begin<E>(
     if !setup.resume {
         return Ok((Progress::default(), None));
     }
-    let (newest, notes) = load::checkpoint::newest(setup.output)?;
-    for note in &notes {
+    let newest = load::checkpoint::newest(setup.output)?;
+    for note in &newest.notes {
         observer.on(Event::Message(note));
     }
-    let Some((found, saved)) = newest else {
+    let Some((found, saved)) = newest.checkpoint else {
         observer.on(Event::Message("there is no checkpoint to resume from: starting from the beginning"));
         return Ok((Progress::default(), None));
     };

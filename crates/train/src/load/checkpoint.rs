@@ -44,15 +44,24 @@ fn parse(name: &str) -> Option<(u64, u64)> {
     }
 }
 
+/// Where a run can go on.
+#[derive(Debug, Default)]
+pub(crate) struct Newest {
+    /// The newest whole checkpoint and what it says.
+    pub checkpoint: Option<(Found, Saved)>,
+    /// A line on each newer one that is damaged.
+    pub notes: Vec<String>,
+}
+
 /// The newest whole checkpoint and what it says, and a note on each newer one that is damaged.
 ///
 /// # Errors
 /// If there are checkpoints but none is whole: starting over would hide the damage.
-pub(crate) fn newest(output: &Path) -> Result<(Option<(Found, Saved)>, Vec<String>)> {
+pub(crate) fn newest(output: &Path) -> Result<Newest> {
     let (mut notes, mut first_error) = (Vec::new(), None);
     for found in list(output)?.into_iter().rev() {
         match open(&found.path) {
-            Ok(saved) => return Ok((Some((found, saved)), notes)),
+            Ok(saved) => return Ok(Newest { checkpoint: Some((found, saved)), notes }),
             Err(error) => {
                 notes.push(format!("{error}; going back to the checkpoint before it"));
                 first_error.get_or_insert(error);
@@ -61,7 +70,7 @@ pub(crate) fn newest(output: &Path) -> Result<(Option<(Found, Saved)>, Vec<Strin
     }
     match first_error {
         Some(error) => Err(error),
-        None => Ok((None, notes)),
+        None => Ok(Newest::default()),
     }
 }
 

@@ -213,6 +213,9 @@ pub(crate) fn remove(disk: &dyn Disk, checkpoint: &Path) -> Result<()> {
         disk.remove_dir_all(&old).at("remove", &old)?;
     }
     disk.rename(checkpoint, &old).at("rename", checkpoint)?;
+    if let Some(output) = checkpoint.parent() {
+        disk.sync(output).at("write", output)?; // else a power failure could bring the name back without its files
+    }
     disk.remove_dir_all(&old).at("remove", &old)
 }
 

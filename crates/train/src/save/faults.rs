@@ -14,7 +14,8 @@ use super::disk::{Disk, OutFile};
 pub(crate) enum Fault {
     /// The process dies in the midst of the operation; nothing after it has any effect.
     Kill,
-    /// The same, and files lose half of what was written to them since they were last synced.
+    /// The same, and files lose half of what was written to them since they were last synced; renamings in directories that
+    /// were not synced since are undone.
     PowerLoss,
     /// From this operation on nothing can be written or created, but renaming and removing work.
     Full,
@@ -31,6 +32,8 @@ struct State {
     used: Cell<u64>,
     /// Files with unsynced data, and how long they were when last synced.
     unsynced: RefCell<BTreeMap<PathBuf, u64>>,
+    /// Renamings (from, to) whose directory was not synced since.
+    renamed: RefCell<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl FaultyDisk {
@@ -42,6 +45,7 @@ impl FaultyDisk {
             failed: Cell::new(false),
             used: Cell::new(0),
             unsynced: RefCell::new(BTreeMap::new()),
+            renamed: RefCell::default(),
         }))
     }
 
@@ -85,6 +89,9 @@ impl FaultyDisk {
                         let _ = file.set_len(synced + length.saturating_sub(synced) / 2);
                     }
                 }
+                for (from, to) in std::mem::take(&mut *self.0.renamed.borrow_mut()).into_iter().rev() {
+                    let _ = fs::rename(to, from);
+                }
                 io::Error::other("power failure")
             }
         }
@@ -118,6 +125,7 @@ impl Disk for FaultyDisk {
         self.all_or_nothing(false, || {
             fs::rename(from, to)?;
             let mut unsynced = self.0.unsynced.borrow_mut();
+            self.0.renamed.borrow_mut().push((from.to_path_buf(), to.to_path_buf()));
             let moved = |path: PathBuf| path.strip_prefix(from).map_or(path.clone(), |rest| to.join(rest));
             *unsynced = std::mem::take(&mut *unsynced).into_iter().map(|(path, synced)| (moved(path), synced)).collect();
             Ok(())
@@ -139,6 +147,7 @@ impl Disk for FaultyDisk {
         self.all_or_nothing(false, || {
             assert!(path.exists(), "{path:?} is synced and does not exist");
             self.0.unsynced.borrow_mut().remove(path);
+            self.0.renamed.borrow_mut().retain(|(_, to)| to.parent() != Some(path));
             Ok(())
         })
     }

@@ -9,6 +9,8 @@ pub(crate) mod disk;
 mod events;
 #[cfg(test)]
 pub(crate) mod faults;
+#[cfg(test)]
+mod laws;
 mod lines;
 mod metrics;
 mod output;
