@@ -79,6 +79,8 @@ struct Part<'a> {
     note_path: PathBuf,
     /// Some bytes were not received in this run.
     inherited: bool,
+    /// A digest that came with the answer, for want of one in the listing.
+    announced: Option<Checksum>,
 }
 
 /// Brings the file.
@@ -160,6 +162,8 @@ fn attempt(client: &Client, part: &mut Part<'_>, progress: &mut dyn DownloadProg
         }
     }
     let mut reply = client.get(&fetch)?;
+    // The hub says what the file is on its redirect to the storage host.
+    part.announced = reply.announced("x-linked-etag").and_then(|v| Checksum::from_name("sha256", v.trim_matches('"')));
     match reply.answer.status {
         206 if part.length > 0 => {
             let (start, total) = reply.header("content-range").and_then(content_range).unwrap_or((u64::MAX, None));
@@ -252,7 +256,7 @@ impl<'a> Part<'a> {
             .map_err(|e| SourceError::cache_io("creating", &job.partial, e))?;
         let fresh = Note { url: url.clone(), checksum: job.checksum.clone(), ..Note::default() };
         let kept = note.filter(same);
-        let mut part = Part { job, file, hasher: Sha256::new(), length: 0, note: fresh, note_path, inherited: false };
+        let mut part = Part { job, file, hasher: Sha256::new(), length: 0, note: fresh, note_path, inherited: false, announced: None };
         match kept {
             Some(note) => {
                 part.note = note;
@@ -341,7 +345,7 @@ impl<'a> Part<'a> {
     /// Checks and puts in place.
     fn finish(&mut self) -> Result<Brought> {
         let sha256 = hex(&self.hasher.clone().finalize());
-        if let Some(checksum) = &self.job.checksum {
+        if let Some(checksum) = self.job.checksum.as_ref().or(self.announced.as_ref()) {
             let what = format!("{} ({})", self.job.name, self.job.fetch.url.shown());
             checksum.verify(&self.job.partial, &sha256, &what)?;
         }

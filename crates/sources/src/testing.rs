@@ -146,3 +146,22 @@ impl DownloadProgress for Told {
 }
 
 pub(crate) const PATIENCE: Patience = Patience { first_byte: Duration::from_secs(9), retries: 2, after_stall: false };
+
+/// A wheel as a build tool makes it: members, then `NAME.dist-info/RECORD`, whose digests `forged` replaces.
+pub(crate) fn wheel_bytes(name: &str, members: &[(&str, &[u8])], forged: Option<&str>) -> Vec<u8> {
+    use sha2::Digest;
+    use std::io::Write;
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut record = String::new();
+    for (path, bytes) in members {
+        zip.start_file(*path, options).unwrap();
+        zip.write_all(bytes).unwrap();
+        let digest = forged.map_or_else(|| crate::hash::base64url(&sha2::Sha256::digest(bytes)), str::to_owned);
+        let path = if path.contains(',') { format!("\"{path}\"") } else { path.to_string() };
+        record.push_str(&format!("{path},sha256={digest},{}\n", bytes.len()));
+    }
+    zip.start_file(format!("{name}.dist-info/RECORD"), options).unwrap();
+    zip.write_all(record.as_bytes()).unwrap();
+    zip.finish().unwrap().into_inner()
+}
