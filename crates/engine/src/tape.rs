@@ -89,8 +89,8 @@ pub(crate) struct Node {
     pub(crate) cols: usize,
     /// The numbers; `None` when given back (or to be recomputed).
     pub(crate) data: Option<Buffer>,
-    /// The gradient, a slot of [`Gradients`].
-    grad: Option<u32>,
+    /// The gradient so far. Shared where a sum passed the gradient it received to both of its terms.
+    grad: Option<Rc<Buffer>>,
     /// True if a gradient has to reach this node.
     pub(crate) requires_grad: bool,
     /// True if backward (of this node or of one that used it) reads the numbers.
@@ -100,47 +100,6 @@ pub(crate) struct Node {
     pub(crate) op: Op,
 }
 
-/// Gradient buffers, counted: a sum passes the gradient it receives to both of its terms without a copy.
-#[derive(Default)]
-struct Gradients {
-    slots: Vec<(Option<Buffer>, u32)>,
-    unused: Vec<u32>,
-}
-
-impl Gradients {
-    fn insert(&mut self, buffer: Buffer) -> u32 {
-        match self.unused.pop() {
-            Some(slot) => {
-                self.slots[slot as usize] = (Some(buffer), 1);
-                slot
-            }
-            None => {
-                self.slots.push((Some(buffer), 1));
-                (self.slots.len() - 1) as u32
-            }
-        }
-    }
-
-    fn share(&mut self, slot: u32) {
-        self.slots[slot as usize].1 += 1;
-    }
-
-    fn get(&self, slot: u32) -> &[f32] {
-        self.slots[slot as usize].0.as_deref().unwrap_or_default()
-    }
-
-    /// Gives up one reference; the buffer comes out if it was the last.
-    fn take(&mut self, slot: u32) -> Option<Buffer> {
-        let (buffer, refs) = &mut self.slots[slot as usize];
-        *refs -= 1;
-        if *refs > 0 {
-            return None;
-        }
-        self.unused.push(slot);
-        buffer.take()
-    }
-}
-
 /// Records operations on activations and runs them backward.
 pub struct Tape<'a> {
     pub(crate) params: Params<'a>,
@@ -148,7 +107,6 @@ pub struct Tape<'a> {
     pub(crate) training: bool,
     pub(crate) nodes: Vec<Node>,
     handles: Rc<Handles>,
-    grads: Gradients,
     seed: u64,
     step: u64,
     /// Keys of the batch's tokens, then of every selection of rows.
@@ -184,7 +142,6 @@ impl<'a> Tape<'a> {
             training: false,
             nodes: Vec::new(),
             handles: Rc::default(),
-            grads: Gradients::default(),
             seed: 0,
             step: 0,
             key_sets: vec![Vec::new()],
@@ -248,10 +205,8 @@ impl<'a> Tape<'a> {
         for id in (0..self.nodes.len() as u32).rev() {
             let node = &mut self.nodes[id as usize];
             let op = std::mem::replace(&mut node.op, Op::None);
-            if let Some(slot) = node.grad.take() {
-                // Backward of an operation reads its gradient; a sum hands it on.
-                self.backward_of(id, op, slot);
-                drop(self.grads.take(slot));
+            if let Some(grad) = node.grad.take() {
+                self.backward_of(id, op, grad);
             }
             self.nodes[id as usize].data = None;
         }
@@ -333,17 +288,13 @@ impl<'a> Tape<'a> {
     pub(crate) fn take_grad(&mut self, id: u32) -> (Buffer, Update) {
         let node = &mut self.nodes[id as usize];
         let len = node.rows * node.cols;
-        match node.grad.take() {
+        match node.grad.take().map(Rc::try_unwrap) {
             None => (self.arena.take(len), Update::Set),
-            Some(slot) => {
-                let mut copy = None;
-                if self.grads.slots[slot as usize].1 > 1 {
-                    let mut fresh = self.arena.take(len);
-                    elementwise::copy(&mut fresh, self.grads.get(slot));
-                    copy = Some(fresh);
-                }
-                let own = self.grads.take(slot);
-                (own.or(copy).expect("the last reference yields the buffer, an earlier one the copy"), Update::Add)
+            Some(Ok(own)) => (own, Update::Add),
+            Some(Err(shared)) => {
+                let mut copy = self.arena.take(len);
+                elementwise::copy(&mut copy, &shared);
+                (copy, Update::Add)
             }
         }
     }
@@ -358,32 +309,21 @@ impl<'a> Tape<'a> {
     }
 
     pub(crate) fn put_grad(&mut self, id: u32, grad: Buffer) {
-        let slot = self.grads.insert(grad);
-        self.nodes[id as usize].grad = Some(slot);
+        self.nodes[id as usize].grad = Some(Rc::new(grad));
     }
 
-    /// Adds the gradient in `slot` to that of node `id`, without a copy if it has none.
-    pub(crate) fn pass_grad(&mut self, id: u32, slot: u32) {
+    /// Adds a gradient to that of node `id`, without a copy if it has none.
+    pub(crate) fn pass_grad(&mut self, id: u32, grad: &Rc<Buffer>) {
         if !self.requires_grad(id) {
             return;
         }
         if self.nodes[id as usize].grad.is_none() {
-            self.grads.share(slot);
-            self.nodes[id as usize].grad = Some(slot);
+            self.nodes[id as usize].grad = Some(Rc::clone(grad));
         } else {
-            let (mut grad, _) = self.take_grad(id);
-            elementwise::accumulate(&mut grad, self.grads.get(slot));
-            self.put_grad(id, grad);
+            let (mut sum, _) = self.take_grad(id);
+            elementwise::accumulate(&mut sum, grad);
+            self.put_grad(id, sum);
         }
-    }
-
-    /// The gradient in a slot, moved out while an operation uses it.
-    pub(crate) fn lend_grad(&mut self, slot: u32) -> Buffer {
-        self.grads.slots[slot as usize].0.take().expect("a gradient is lent to one operation at a time")
-    }
-
-    pub(crate) fn return_grad(&mut self, slot: u32, grad: Buffer) {
-        self.grads.slots[slot as usize].0 = Some(grad);
     }
 
     /// Dropout keys of the rows of key set `keys` at one site.

@@ -25,11 +25,6 @@ impl Handles {
     pub(crate) fn pop_dead(&self) -> Option<u32> {
         self.dead.borrow_mut().pop()
     }
-
-    /// True while model code can still name node `id`.
-    pub(crate) fn alive(&self, id: u32) -> bool {
-        self.counts.borrow()[id as usize] > 0
-    }
 }
 
 /// A `[rows, cols]` activation on a [`Tape`](crate::Tape). Cheap to clone; drop it as soon as it is not needed.

@@ -31,14 +31,17 @@ unsafe impl Plain for i8 {}
 unsafe impl Plain for u32 {}
 
 struct Region {
-    base: NonNull<u8>,
+    /// What the system gave.
+    allocation: NonNull<u8>,
     layout: Layout,
+    /// The first line boundary in it.
+    base: NonNull<u8>,
 }
 
 impl Drop for Region {
     fn drop(&mut self) {
         // SAFETY: allocated with this layout in `Inner::grow` and freed only here.
-        unsafe { dealloc(self.base.as_ptr(), self.layout) }
+        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
     }
 }
 
@@ -161,12 +164,16 @@ impl Inner {
 
     fn grow(&mut self, bytes: usize) -> usize {
         let len = bytes.max(MIN_REGION).max(self.stats.bytes_reserved / 2).next_multiple_of(LINE);
-        let layout = Layout::from_size_align(len, LINE).expect("a request below isize::MAX bytes, aligned to a line");
-        // SAFETY: `len` is not zero.
-        let base = unsafe { alloc_zeroed(layout) };
-        let Some(base) = NonNull::new(base) else { handle_alloc_error(layout) };
+        // Zeroed memory of small alignment comes as untouched pages; an allocator that has to align it would write
+        // zeros to all of it. So the alignment is ours.
+        let layout = Layout::from_size_align(len + LINE, 16).expect("a request far below isize::MAX bytes");
+        // SAFETY: the size is not zero.
+        let allocation = unsafe { alloc_zeroed(layout) };
+        let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
+        // SAFETY: less than a line further, and a line was added to the size.
+        let base = unsafe { allocation.add(allocation.align_offset(LINE)) };
         let region = self.regions.len() as u32;
-        self.regions.push(Region { base, layout });
+        self.regions.push(Region { allocation, layout, base });
         self.stats.regions_allocated += 1;
         self.stats.bytes_reserved += len;
         self.free.push(Free { region, offset: 0, len });

@@ -19,6 +19,7 @@ use crate::weights::{Linear, Norm};
 pub use activation::Activation;
 use attention::AttentionSpec;
 use kernels::pool::Buffer;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// A column range of a node.
@@ -91,38 +92,30 @@ impl Op {
 }
 
 impl Tape<'_> {
-    /// Passes the gradient in `slot`, that of node `id`, to the inputs and parameters of `op`.
-    pub(crate) fn backward_of(&mut self, id: u32, op: Op, slot: u32) {
+    /// Passes `grad`, the gradient of node `id`, to the inputs and parameters of `op`.
+    pub(crate) fn backward_of(&mut self, id: u32, op: Op, grad: Rc<Buffer>) {
+        let dy = &grad[..];
         match op {
             Op::None => {}
             Op::Add { a, b } => {
-                self.pass_grad(a, slot);
-                self.pass_grad(b, slot);
+                self.pass_grad(a, &grad);
+                self.pass_grad(b, &grad);
             }
-            op => {
-                let dy = self.lend_grad(slot);
-                let mut residual = None;
-                match op {
-                    Op::None | Op::Add { .. } => {}
-                    Op::Embedding { table, ids } => self.embedding_backward(table, &ids, &dy),
-                    Op::Linear { x, layer, u, residual: r } => {
-                        self.linear_op_backward(x, &layer, u.as_deref(), &dy);
-                        residual = r;
-                    }
-                    Op::Norm { x, norm } => self.norm_backward(x, &norm, &dy),
-                    Op::Attention { q, k, v, spec, segments, lse } => {
-                        self.attention_backward(id, (q, k, v), &spec, &segments, &lse, &dy);
-                    }
-                    Op::Activation { x, f } => self.activation_backward(x, f, &dy),
-                    Op::Glu { gate, up, f } => self.glu_backward(gate, up, f, &dy),
-                    Op::SelectRows { x, rows } => self.select_rows_backward(x, &rows, &dy),
-                    Op::Dropout { x, p, module } => self.dropout_backward(x, p, module, &dy),
-                }
-                self.return_grad(slot, dy);
-                if let Some(r) = residual {
-                    self.pass_grad(r, slot);
+            Op::Embedding { table, ids } => self.embedding_backward(table, &ids, dy),
+            Op::Linear { x, layer, u, residual } => {
+                self.linear_op_backward(x, &layer, u.as_deref(), dy);
+                if let Some(residual) = residual {
+                    self.pass_grad(residual, &grad);
                 }
             }
+            Op::Norm { x, norm } => self.norm_backward(x, &norm, dy),
+            Op::Attention { q, k, v, spec, segments, lse } => {
+                self.attention_backward(id, (q, k, v), &spec, &segments, &lse, dy);
+            }
+            Op::Activation { x, f } => self.activation_backward(x, f, dy),
+            Op::Glu { gate, up, f } => self.glu_backward(gate, up, f, dy),
+            Op::SelectRows { x, rows } => self.select_rows_backward(x, &rows, dy),
+            Op::Dropout { x, p, module } => self.dropout_backward(x, p, module, dy),
         }
     }
 
