@@ -21,7 +21,8 @@ pub mod sample;
 pub mod session;
 pub mod stop;
 
-pub use decode::{Event, FinishReason, Generation, Prompt};
+pub use decode::{Event, FinishReason, Generation, OnEvent, Prompt, generate};
 pub use error::GenerateError;
 pub use params::SamplingParams;
+pub use session::Session;
 pub use stop::StopMatcher;
