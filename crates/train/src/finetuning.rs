@@ -2,9 +2,13 @@
 //!
 //! The counterpart of [`crate::arguments`]: that module says how long and how fast, this one says which tensors.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use crate::arguments::{fingerprint_of, keys_of};
@@ -27,14 +31,18 @@ pub struct FinetuningArguments {
     /// (`[q_proj, v_proj]`), or a regular expression that matches whole module paths.
     #[serde(alias = "target_modules")]
     pub lora_target: LoraTarget,
+    /// Layers that `lora_target` would reach but must not get LoRA; written like `lora_target`.
+    pub exclude_modules: Option<LoraTarget>,
+    /// Numbers of the layers that get LoRA, if not all; needs a list of names in `lora_target`.
+    pub layers_to_transform: Option<Vec<usize>>,
     /// Rank-stabilised LoRA: scale by alpha / sqrt(rank) (Kalajdzievski 2023).
     pub use_rslora: bool,
     /// How matrix A starts (B starts at zero): `kaiming` (PEFT's default) or `gaussian`.
     pub init_lora_weights: LoraInit,
-    /// Ranks for modules whose path matches: pattern -> rank.
-    pub rank_pattern: BTreeMap<String, usize>,
-    /// Alphas for modules whose path matches: pattern -> alpha.
-    pub alpha_pattern: BTreeMap<String, f64>,
+    /// Ranks for modules whose path matches: pattern -> rank; the first that matches wins.
+    pub rank_pattern: Patterns<usize>,
+    /// Alphas for modules whose path matches: pattern -> alpha; the first that matches wins.
+    pub alpha_pattern: Patterns<f64>,
     /// Modules trained as a whole beside LoRA and saved with the adapter, e.g. `[embed_tokens, lm_head]`.
     #[serde(alias = "additional_target")]
     pub modules_to_save: Names,
@@ -62,10 +70,12 @@ impl Default for FinetuningArguments {
             lora_alpha: None,
             lora_dropout: 0.0,
             lora_target: LoraTarget::AllLinear,
+            exclude_modules: None,
+            layers_to_transform: None,
             use_rslora: false,
             init_lora_weights: LoraInit::Kaiming,
-            rank_pattern: BTreeMap::new(),
-            alpha_pattern: BTreeMap::new(),
+            rank_pattern: Patterns::default(),
+            alpha_pattern: Patterns::default(),
             modules_to_save: Names::default(),
             freeze_trainable_layers: 2,
             freeze_trainable_modules: Names(vec!["all".into()]),
@@ -143,6 +153,54 @@ impl std::ops::Deref for Names {
     type Target = [String];
     fn deref(&self) -> &[String] {
         &self.0
+    }
+}
+
+/// Patterns and what holds for them, in the order in which they are written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Patterns<T>(pub Vec<(String, T)>);
+
+impl<T> Default for Patterns<T> {
+    fn default() -> Self {
+        Patterns(Vec::new())
+    }
+}
+
+impl<T: Serialize> Serialize for Patterns<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(pattern, value)| (pattern, value)))
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patterns<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Pairs<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
+            type Value = Patterns<T>;
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a map from patterns to numbers")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Patterns<T>, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Patterns(pairs))
+            }
+        }
+        deserializer.deserialize_map(Pairs(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Patterns<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("PatternsOf_{}", T::schema_name()).into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        BTreeMap::<String, T>::json_schema(generator)
     }
 }
 
@@ -243,7 +301,7 @@ impl FinetuningArguments {
         let refuse = |key: &'static str, value: String, why: &str| Err(TrainError::Setting { key, value, why: why.into() });
         match self.finetuning_type {
             FinetuningType::Lora => {
-                if self.lora_rank == 0 || self.rank_pattern.values().any(|rank| *rank == 0) {
+                if self.lora_rank == 0 || self.rank_pattern.0.iter().any(|(_, rank)| *rank == 0) {
                     return refuse("lora_rank", "0".into(), "must be at least 1");
                 }
                 if !(self.alpha().is_finite() && self.alpha() > 0.0) {
@@ -251,6 +309,10 @@ impl FinetuningArguments {
                 }
                 if !(0.0..1.0).contains(&self.lora_dropout) {
                     return refuse("lora_dropout", self.lora_dropout.to_string(), "must be at least 0 and below 1");
+                }
+                if self.layers_to_transform.is_some() && !matches!(self.lora_target, LoraTarget::Names(_)) {
+                    let why = "needs a list of names in lora_target, e.g. [q_proj, v_proj]";
+                    return refuse("layers_to_transform", format!("{:?}", self.layers_to_transform.as_deref().unwrap_or_default()), why);
                 }
                 if self.lora_target == LoraTarget::Names(Vec::new()) {
                     return refuse("lora_target", "[]".into(), "names no layer; write `all-linear` or a list such as [q_proj, v_proj]");

@@ -3,6 +3,7 @@
 //! | I want to know | look at |
 //! |---|---|
 //! | what can be set | [`arguments`], [`finetuning`] |
+//! | which tensors train | [`mod@prepare`] |
 //! | what one step does, and what happens around it | [`mod@run`]: the loop, top to bottom |
 //! | which rows a step sees, and its learning rate | [`order`], [`schedule`] |
 //! | what is minimised | `objective` |
@@ -21,6 +22,7 @@ mod objective;
 pub mod observe;
 pub mod order;
 pub mod plan;
+pub mod prepare;
 mod progress;
 pub mod run;
 pub mod save;
@@ -32,5 +34,6 @@ pub use error::{Result, TrainError};
 pub use finetuning::{FINETUNING_ALIASES, FinetuningArguments, FinetuningType};
 pub use objective::HeldOutLoss;
 pub use observe::{Clock, Evaluator, Event, Observer};
+pub use prepare::{Prepared, prepare};
 pub use run::{Job, Outcome, TrainReport, run};
 pub use save::OutputDir;

@@ -128,7 +128,10 @@ fn lora_settings() {
     assert_eq!(init(json!(true)).unwrap(), LoraInit::Kaiming);
     assert_eq!(init(json!("gaussian")).unwrap(), LoraInit::Gaussian);
     assert!(init(json!("pissa")).unwrap_err().to_string().contains("pissa"));
+    let ranks = finetuning(json!({"rank_pattern": {"v_proj": 4, "layers.0": 2}})).rank_pattern.0;
+    assert_eq!(ranks, [("v_proj".to_owned(), 4), ("layers.0".to_owned(), 2)], "in the order of the recipe: the first match wins");
     for value in [
+        json!({"layers_to_transform": [0]}),
         json!({"lora_rank": 0}),
         json!({"lora_dropout": 1.0}),
         json!({"lora_alpha": 0}),
