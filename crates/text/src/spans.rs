@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-/// An index over one text that converts offsets between code points, bytes and UTF-16 units in O(log n) or better.
+/// An index over one text: code points to bytes in O(1) and back in O(log n); UTF-16 units by a walk over the text.
 #[derive(Clone, Debug)]
 pub struct CodePoints<'a> {
     text: &'a str,

@@ -3,6 +3,7 @@
 //! The file (98 MB) is not in the repository. `TUNESMITH_REAL_MODEL` names it, or a directory that holds it anywhere below (the cache
 //! of `tunesmith pull`); without it this test says that it skips. Values from `oracles/tokenizer_smollm.py`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -21,7 +22,8 @@ fn real_model() -> Option<PathBuf> {
         entries.iter().find_map(|e| find(e))
     }
     let Some(root) = std::env::var_os("TUNESMITH_REAL_MODEL") else {
-        println!("SKIPPED: set TUNESMITH_REAL_MODEL to {NAME} or a directory that holds it");
+        // Straight to standard error: what a passing test prints is swallowed.
+        let _ = writeln!(std::io::stderr(), "SKIPPED real_model: set TUNESMITH_REAL_MODEL to {NAME} or a directory that holds it");
         return None;
     };
     let root = PathBuf::from(root);

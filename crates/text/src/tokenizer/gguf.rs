@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use containers::{GgufFile, Metadata};
 use serde_json::{Map, Value, json};
 
-use super::{Parts, SpecialTokens, Tokenizer, pre};
+use super::{Parts, SpecialTokens, Tokenizer, library, pre};
 use crate::error::{Result, TextError};
 
 /// `tokenizer.ggml.token_type`: what kind of token an entry is.
@@ -320,8 +320,8 @@ impl<'m> Vocabulary<'m> {
                 let is_special = named || matches!(self.kinds[id], kind::CONTROL | kind::UNKNOWN);
                 (is_special || self.kinds[id] == kind::USER).then(|| {
                     json!({
-                        "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false, "rstrip": false,
-                        "normalized": false, "special": is_special,
+                        "id": id, "content": self.tokens[id], "single_word": false, "lstrip": false,
+                        "rstrip": is_special && self.strips_behind(id), "normalized": false, "special": is_special,
                     })
                 })
             })
@@ -353,8 +353,17 @@ impl<'m> Vocabulary<'m> {
         if let Some(length) = self.metadata.u64(&format!("{architecture}.context_length")) {
             config.insert("model_max_length".into(), length.into());
         }
-        Tokenizer::build(Parts { json: document.to_string(), special, eos_ids: self.ends()?, config, templates: self.templates() })
+        let eos_ids = self.ends()?;
+        library(&document.to_string())
+            .and_then(|inner| Tokenizer::build(Parts { inner, special, eos_ids, config, templates: self.templates() }))
             .map_err(|reason| err("tokenizer.ggml", format!("the vocabulary cannot be used: {reason}")))
+    }
+
+    /// Whether white space behind a special token belongs to it: so in Phi-3's tokenizer, and a GGUF file has no field for it. As in
+    /// llama.cpp, the model's name tells.
+    fn strips_behind(&self, id: usize) -> bool {
+        let name = self.metadata.str("general.name").unwrap_or_default().to_lowercase();
+        (name.contains("phi-3") || name.contains("phi3")) && !["<unk>", "<s>", "<|endoftext|>"].contains(&self.tokens[id].as_str())
     }
 
     /// Ids beyond EOS that end a generation.

@@ -10,7 +10,9 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::{Parts, SpecialTokens, Tokenizer};
+use tokenizers::AddedToken;
+
+use super::{Parts, SpecialTokens, Tokenizer, library};
 use crate::error::{Result, TextError};
 
 impl Tokenizer {
@@ -38,14 +40,16 @@ impl Tokenizer {
         let mut templates = templates(dir, config.remove("chat_template"))?;
         templates.retain(|_, source| !source.is_empty());
 
-        let json = add_configured_tokens(json, &path, &config)?;
-        let vocabulary = |id: u64| token_of(&json, id);
+        let malformed = |reason: String| TextError::Malformed { path: path.clone(), field: "tokenizer".into(), reason };
+        let mut inner = library(&json).map_err(malformed)?;
+        let configured = configured_tokens(&config, &inner);
+        inner.add_tokens(configured).map_err(|e| malformed(e.to_string()))?;
         // Old directories (GPT-2's) name no special token at all; the ids in the model's configuration tell.
         for (name, key) in [("bos_token", "bos_token_id"), ("eos_token", "eos_token_id"), ("pad_token", "pad_token_id")] {
             let id = [&generation, &model].into_iter().find_map(|m| ids(m.get(key)).first().copied());
             if special.get(name).is_none()
                 && !config.contains_key(name)
-                && let Some(token) = id.and_then(vocabulary)
+                && let Some(token) = id.and_then(|id| inner.id_to_token(id))
             {
                 special.set(name, token);
             }
@@ -54,40 +58,36 @@ impl Tokenizer {
         if eos_ids.is_empty() {
             eos_ids = ids(model.get("eos_token_id"));
         }
-        let eos_ids = eos_ids.into_iter().filter_map(|id| u32::try_from(id).ok()).collect();
-        Self::build(Parts { json: json.to_string(), special, eos_ids, config, templates }).map_err(|reason| TextError::Malformed {
-            path,
-            field: "tokenizer".into(),
-            reason,
-        })
+        Self::build(Parts { inner, special, eos_ids, config, templates }).map_err(malformed)
     }
 }
 
-/// Adds the tokens that `added_tokens_decoder` has and `tokenizer.json` lacks, as `transformers` does.
-fn add_configured_tokens(json: String, path: &Path, config: &Map<String, Value>) -> Result<Value> {
-    let mut json: Value = parse(&json, path)?;
-    let Some(configured) = config.get("added_tokens_decoder").and_then(Value::as_object) else {
-        return Ok(json);
-    };
-    let Some(added) = json.get_mut("added_tokens").and_then(Value::as_array_mut) else {
-        return Ok(json);
-    };
-    let mut missing: Vec<(u64, &Value)> = configured
-        .iter()
-        .filter_map(|(id, token)| Some((id.parse::<u64>().ok()?, token)))
-        .filter(|(id, _)| !added.iter().any(|a| a["id"].as_u64() == Some(*id)))
-        .collect();
-    missing.sort_by_key(|(id, _)| *id);
-    for (id, token) in missing {
+/// Tokens that the configuration has and `tokenizer.json` lacks; `transformers` adds them too, in this order.
+fn configured_tokens(config: &Map<String, Value>, inner: &tokenizers::Tokenizer) -> Vec<AddedToken> {
+    let mut listed: Vec<(u64, AddedToken)> = Vec::new();
+    for (id, token) in config.get("added_tokens_decoder").and_then(Value::as_object).into_iter().flatten() {
         let flag = |name: &str| token.get(name).and_then(Value::as_bool).unwrap_or(false);
-        if let Some(content) = token.get("content").and_then(Value::as_str) {
-            added.push(serde_json::json!({
-                "id": id, "content": content, "single_word": flag("single_word"), "lstrip": flag("lstrip"),
-                "rstrip": flag("rstrip"), "normalized": flag("normalized"), "special": flag("special"),
-            }));
+        if let (Ok(id), Some(content)) = (id.parse(), token_text(token)) {
+            let token = AddedToken::from(content, flag("special"))
+                .single_word(flag("single_word"))
+                .lstrip(flag("lstrip"))
+                .rstrip(flag("rstrip"))
+                .normalized(flag("normalized"));
+            listed.push((id, token));
         }
     }
-    Ok(json)
+    listed.sort_by_key(|(id, _)| *id);
+    let mut tokens: Vec<AddedToken> = listed.into_iter().map(|(_, token)| token).collect();
+    for key in ["additional_special_tokens", "extra_special_tokens"] {
+        let more: Vec<&Value> = match config.get(key) {
+            Some(Value::Array(list)) => list.iter().collect(),
+            Some(Value::Object(map)) => map.values().collect(),
+            _ => Vec::new(),
+        };
+        tokens.extend(more.into_iter().filter_map(token_text).map(|token| AddedToken::from(token, true)));
+    }
+    tokens.retain(|token| inner.token_to_id(&token.content).is_none());
+    tokens
 }
 
 /// The chat templates of a directory by name.
@@ -146,24 +146,12 @@ fn token_text(value: &Value) -> Option<&str> {
 }
 
 /// An id or a list of ids.
-fn ids(value: Option<&Value>) -> Vec<u64> {
+fn ids(value: Option<&Value>) -> Vec<u32> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
     match value {
-        Some(Value::Array(list)) => list.iter().filter_map(Value::as_u64).collect(),
-        Some(value) => value.as_u64().into_iter().collect(),
+        Some(Value::Array(list)) => list.iter().filter_map(id).collect(),
+        Some(value) => id(value).into_iter().collect(),
         None => Vec::new(),
-    }
-}
-
-/// The token with an id, looked up in a `tokenizer.json` document.
-fn token_of(json: &Value, id: u64) -> Option<String> {
-    let added = json["added_tokens"].as_array().into_iter().flatten().find(|a| a["id"].as_u64() == Some(id));
-    if let Some(token) = added {
-        return token["content"].as_str().map(str::to_owned);
-    }
-    match &json["model"]["vocab"] {
-        Value::Object(map) => map.iter().find(|(_, v)| v.as_u64() == Some(id)).map(|(token, _)| token.clone()),
-        Value::Array(list) => list.get(id as usize)?.get(0)?.as_str().map(str::to_owned),
-        _ => None,
     }
 }
 

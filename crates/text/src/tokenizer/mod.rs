@@ -51,8 +51,8 @@ pub struct Tokenizer {
 
 /// What a tokenizer is made of, whichever file it came from.
 struct Parts {
-    /// The `tokenizer.json` document.
-    json: String,
+    /// The library's tokenizer.
+    inner: tokenizers::Tokenizer,
     special: SpecialTokens,
     /// Ids that end a turn beyond the special token's own.
     eos_ids: Vec<u32>,
@@ -60,10 +60,15 @@ struct Parts {
     templates: BTreeMap<String, String>,
 }
 
+/// The library's tokenizer of a `tokenizer.json` document; the error is a bare reason to which the caller adds the file or key.
+fn library(json: &str) -> std::result::Result<tokenizers::Tokenizer, String> {
+    tokenizers::Tokenizer::from_bytes(json.trim_start_matches('\u{feff}')).map_err(|e| e.to_string())
+}
+
 impl Tokenizer {
-    /// Builds the library's tokenizer; the error is a bare reason to which the caller adds the file or key.
+    /// Completes the library's tokenizer; the error is a bare reason.
     fn build(parts: Parts) -> std::result::Result<Self, String> {
-        let mut inner = tokenizers::Tokenizer::from_bytes(parts.json.as_bytes()).map_err(|e| e.to_string())?;
+        let mut inner = parts.inner;
         // A truncation or padding rule left in the file by whoever exported it would cut rows without a word.
         inner.with_truncation(None).map_err(|e| e.to_string())?;
         inner.with_padding(None);

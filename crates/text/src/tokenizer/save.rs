@@ -10,7 +10,8 @@ use crate::error::{Result, TextError};
 
 impl Tokenizer {
     /// Writes `tokenizer.json`, `tokenizer_config.json`, `special_tokens_map.json`, and `chat_template.jinja` (with
-    /// `additional_chat_templates/NAME.jinja` where there are several) into `dir`, which is made if need be.
+    /// `additional_chat_templates/NAME.jinja` where there are several) into `dir`, which is made if need be. A model with several
+    /// end-of-turn ids also gets a `generation_config.json` that lists them, unless the directory has one.
     pub fn save(&self, dir: &Path) -> Result<()> {
         make_dir(dir)?;
         let json = self.inner.to_string(true).map_err(|e| TextError::Tokenize(e.to_string()))?;
@@ -18,6 +19,7 @@ impl Tokenizer {
         write_json(&dir.join("tokenizer_config.json"), &self.saved_config())?;
         let map = self.special.iter().map(|(name, token)| (name.to_owned(), Value::from(token))).collect();
         write_json(&dir.join("special_tokens_map.json"), &map)?;
+        self.save_ends(dir)?;
         for (name, source) in &self.templates {
             if name == "default" {
                 write(&dir.join("chat_template.jinja"), source)?;
@@ -28,6 +30,20 @@ impl Tokenizer {
             }
         }
         Ok(())
+    }
+
+    /// Keeps the ids that end a generation: a tokenizer directory has no other place for more than one.
+    fn save_ends(&self, dir: &Path) -> Result<()> {
+        let path = dir.join("generation_config.json");
+        if self.eos_ids.len() < 2 || path.exists() {
+            return Ok(());
+        }
+        let mut config = Map::new();
+        for (key, id) in [("bos_token_id", self.bos), ("pad_token_id", self.pad)] {
+            config.extend(id.map(|id| (key.to_owned(), id.into())));
+        }
+        config.insert("eos_token_id".into(), self.eos_ids.clone().into());
+        write_json(&path, &config)
     }
 
     /// SHA-256 (hexadecimal) over everything that decides how messages become ids: vocabulary, rules, special tokens, templates.
@@ -61,7 +77,11 @@ impl Tokenizer {
                 config.insert(name.to_owned(), token.into());
             }
         }
-        // The class that takes tokenizer.json at its word, in transformers 4 and 5.
+        // The class that takes tokenizer.json at its word, in transformers 4 and 5. A class of the model's own lives in Python files
+        // that are not saved here.
+        if config.shift_remove("auto_map").is_some() {
+            config.shift_remove("tokenizer_class");
+        }
         config.entry("tokenizer_class").or_insert_with(|| "PreTrainedTokenizerFast".into());
         config
     }
