@@ -7,9 +7,7 @@ use crate::config::{Dropouts, ModelConfig};
 use crate::error::Result;
 use crate::family::{Half, Part, Place, Slot, slots};
 use crate::rope::RopeTables;
-use engine::{
-    AttentionSpec, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector,
-};
+use engine::{AttentionSpec, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -95,9 +93,7 @@ impl Parts {
 
 /// `slots` lists every tensor that a decoder takes: absence is a fault of this crate, but still no reason to panic.
 fn there<T>(part: Option<T>) -> Result<T> {
-    part.ok_or_else(|| {
-        EngineError::Invalid { op: "Decoder::assemble", reason: "a tensor of the model is not listed".into() }.into()
-    })
+    part.ok_or_else(|| EngineError::Invalid { op: "Decoder::assemble", reason: "a tensor of the model is not listed".into() }.into())
 }
 
 impl Decoder {
@@ -166,7 +162,7 @@ impl Decoder {
         ids: &[u32],
         segments: &Segments,
         mut cache: Option<&mut KvCache>,
-    ) -> Result<Tensor> {
+    ) -> engine::Result<Tensor> {
         let longest = segments.iter().map(|s| s.past + s.len).max().unwrap_or(0);
         let mut x = tape.embedding(&self.embed_tokens, ids)?;
         if let Some(table) = &self.positions {
@@ -177,8 +173,7 @@ impl Decoder {
                         "a sequence of {longest} tokens does not fit the model's {} positions; shorten it",
                         self.config.max_positions
                     ),
-                }
-                .into());
+                });
             }
             let positions = tape.embedding(table, &segments.positions())?;
             x = tape.add(&x, &positions)?;
@@ -207,7 +202,7 @@ impl Decoder {
         if let Some(cache) = cache {
             cache.advance(segments)?;
         }
-        Ok(tape.norm(&x, &self.final_norm)?)
+        tape.norm(&x, &self.final_norm)
     }
 
     fn attend(
@@ -218,45 +213,45 @@ impl Decoder {
         spec: &AttentionSpec,
         segments: &Segments,
         cache: Option<(&mut KvCache, usize)>,
-    ) -> Result<Tensor> {
+    ) -> engine::Result<Tensor> {
         let h = tape.norm(x, &layer.input_norm)?;
         match &layer.qkv {
             Qkv::Separate([q, k, v]) => {
                 let (q, k, v) = (tape.linear(&h, q)?, tape.linear(&h, k)?, tape.linear(&h, v)?);
                 drop(h);
-                Ok(tape.attention(q.full(), k.full(), v.full(), spec, segments, cache)?)
+                tape.attention(q.full(), k.full(), v.full(), spec, segments, cache)
             }
             Qkv::Fused(qkv) => {
                 let qkv = tape.linear(&h, qkv)?;
                 drop(h);
                 let (q, kv) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
                 let (queries, keys, values) = (qkv.view(0, q), qkv.view(q, kv), qkv.view(q + kv, kv));
-                Ok(tape.attention(queries, keys, values, spec, segments, cache)?)
+                tape.attention(queries, keys, values, spec, segments, cache)
             }
         }
     }
 
-    fn mlp(&self, tape: &mut Tape<'_>, x: &Tensor, layer: &Layer) -> Result<Tensor> {
+    fn mlp(&self, tape: &mut Tape<'_>, x: &Tensor, layer: &Layer) -> engine::Result<Tensor> {
         let h = tape.norm(x, &layer.post_norm)?;
         let up = tape.linear(&h, &layer.up)?;
         match &layer.gate {
             Some(gate) => {
                 let gate = tape.linear(&h, gate)?;
                 drop(h);
-                Ok(tape.glu(gate.full(), up.full(), self.config.activation)?)
+                tape.glu(gate.full(), up.full(), self.config.activation)
             }
-            None => Ok(tape.activation(&up, self.config.activation)?),
+            None => tape.activation(&up, self.config.activation),
         }
     }
 
     /// `x + dropout(layer(inner))`.
-    fn residual(&self, tape: &mut Tape<'_>, inner: &Tensor, layer: &Linear, x: &Tensor, site: u64) -> Result<Tensor> {
+    fn residual(&self, tape: &mut Tape<'_>, inner: &Tensor, layer: &Linear, x: &Tensor, site: u64) -> engine::Result<Tensor> {
         if self.dropout.residual > 0.0 && tape.is_training() {
             let y = tape.linear(inner, layer)?;
             let y = tape.dropout(&y, self.dropout.residual, DROPOUT_SITES + site)?;
-            Ok(tape.add(x, &y)?)
+            tape.add(x, &y)
         } else {
-            Ok(tape.linear_add(inner, layer, x)?)
+            tape.linear_add(inner, layer, x)
         }
     }
 

@@ -18,4 +18,6 @@ pub mod weights;
 pub use config::ModelConfig;
 pub use decoder::Decoder;
 pub use error::{ModelError, Result};
-pub use load::{BaseModel, load_model};
+pub use freeze::FreezeSpec;
+pub use load::{BaseModel, LoadedAdapter, load_adapter, load_model};
+pub use lora::{Adapter, LoraConfig};

@@ -95,27 +95,14 @@ impl RopeConfig {
                 let base = self.theta * ((factor * seen / max) - (factor - 1.0)).powf(exponent);
                 (plain(base).collect(), 1.0)
             }
-            RopeScaling::Yarn {
-                factor,
-                original,
-                attention_factor,
-                beta_fast,
-                beta_slow,
-                mscale,
-                mscale_all_dim,
-                truncate,
-            } => {
+            RopeScaling::Yarn { factor, original, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim, truncate } => {
                 let attention = attention_factor.unwrap_or_else(|| match (mscale, mscale_all_dim) {
-                    (Some(m), Some(all)) if *m != 0.0 && *all != 0.0 => {
-                        yarn_mscale(*factor, *m) / yarn_mscale(*factor, *all)
-                    }
+                    (Some(m), Some(all)) if *m != 0.0 && *all != 0.0 => yarn_mscale(*factor, *m) / yarn_mscale(*factor, *all),
                     _ => yarn_mscale(*factor, 1.0),
                 });
                 // the pair that turns `rotations` times within the trained context
-                let pair = |rotations: f64| {
-                    dims as f64 * (*original as f64 / (rotations * std::f64::consts::TAU)).ln()
-                        / (2.0 * self.theta.ln())
-                };
+                let pair =
+                    |rotations: f64| dims as f64 * (*original as f64 / (rotations * std::f64::consts::TAU)).ln() / (2.0 * self.theta.ln());
                 let (mut low, mut high) = (pair(*beta_fast), pair(*beta_slow));
                 if *truncate {
                     (low, high) = (low.floor(), high.ceil());
@@ -153,8 +140,7 @@ impl RopeConfig {
             }
             RopeScaling::LongRope { short, long, original, attention_factor } => {
                 let factors = if longest > *original { long } else { short };
-                let frequencies =
-                    factors.iter().enumerate().map(|(i, f)| 1.0 / (*f as f32 * power(self.theta, i))).collect();
+                let frequencies = factors.iter().enumerate().map(|(i, f)| 1.0 / (*f as f32 * power(self.theta, i))).collect();
                 (frequencies, *attention_factor as f32)
             }
         }

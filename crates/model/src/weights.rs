@@ -100,6 +100,13 @@ impl Decoder {
         }
     }
 
+    /// Declares the number of rows of embedding and head, and whether they are one; the tensors follow by
+    /// [`Self::set_weight`].
+    pub(crate) fn set_vocabulary(&mut self, rows: usize, tied: bool) {
+        self.config.vocab_size = rows;
+        self.config.tied = tied;
+    }
+
     /// Puts a tensor in its place. A tied head follows the embedding. False if there is no such place.
     pub(crate) fn set_weight(&mut self, place: Place, weight: Weight) -> bool {
         match (place, weight) {

@@ -32,9 +32,7 @@ impl<'a> Fields<'a> {
     }
 
     fn typed<T>(&self, field: &str, kind: &str, read: impl Fn(&'a Value) -> Option<T>) -> Result<Option<T>> {
-        self.get(field)
-            .map(|v| read(v).ok_or_else(|| self.error(field, format!("{kind} is expected, found {v}"))))
-            .transpose()
+        self.get(field).map(|v| read(v).ok_or_else(|| self.error(field, format!("{kind} is expected, found {v}")))).transpose()
     }
 
     pub(super) fn usize(&self, field: &str) -> Result<Option<usize>> {

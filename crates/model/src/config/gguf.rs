@@ -60,12 +60,7 @@ impl Keys<'_> {
     }
 
     fn unsupported(&self, key: &str, value: impl std::fmt::Display, supported: &str) -> ModelError {
-        ModelError::Unsupported {
-            file: self.name.clone(),
-            field: key.into(),
-            value: value.to_string(),
-            supported: supported.into(),
-        }
+        ModelError::Unsupported { file: self.name.clone(), field: key.into(), value: value.to_string(), supported: supported.into() }
     }
 
     fn usize(&self, field: &str) -> Result<Option<usize>> {
@@ -119,9 +114,7 @@ impl ModelConfig {
     /// If a key is missing, has an impossible value, or asks for arithmetic that is not implemented.
     pub fn from_gguf(file: &GgufFile) -> Result<Self> {
         let name = file.path().display().to_string();
-        let arch = file
-            .architecture()
-            .ok_or_else(|| ModelError::config(&name, "general.architecture", "the key is missing"))?;
+        let arch = file.architecture().ok_or_else(|| ModelError::config(&name, "general.architecture", "the key is missing"))?;
         let k = Keys { file, name, arch };
         let mut family = Family::by_gguf(arch).ok_or_else(|| {
             let known = crate::family::FAMILIES.iter().map(|f| f.gguf).collect::<Vec<_>>();
@@ -177,8 +170,7 @@ impl ModelConfig {
         let (vocab_size, _) = embedding.rows_cols();
         let learned = !family.names.positions.is_empty();
         let rope = if learned { None } else { Some(rope(&k, family, head_dim, max_positions)?) };
-        let eps_field =
-            if family.layer_norm { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
+        let eps_field = if family.layer_norm { "attention.layer_norm_epsilon" } else { "attention.layer_norm_rms_epsilon" };
         let fused = !family.names.fused_qkv.is_empty();
         let mut raw = Map::new();
         for field in ["bos_token_id", "eos_token_id", "padding_token_id"] {
@@ -232,9 +224,7 @@ fn rope(k: &Keys, family: &Family, head_dim: usize, max_positions: usize) -> Res
             Some(factor) => RopeScaling::Linear { factor },
             None => RopeScaling::None,
         },
-        "linear" => RopeScaling::Linear {
-            factor: factor.ok_or_else(|| k.error("rope.scaling.factor", "the key is missing"))?,
-        },
+        "linear" => RopeScaling::Linear { factor: factor.ok_or_else(|| k.error("rope.scaling.factor", "the key is missing"))? },
         "yarn" => {
             let factor = factor.ok_or_else(|| k.error("rope.scaling.factor", "the key is missing"))?;
             // llama.cpp multiplies the method's own factor by this one
@@ -297,16 +287,10 @@ mod tests {
 
     #[test]
     fn llama3_settings_are_recovered_from_divisors_and_foreign_ones_refused() {
-        let plain = RopeConfig {
-            theta: 500_000.0,
-            rotary_dims: 64,
-            scaling: RopeScaling::None,
-            max_positions: 131_072,
-        };
+        let plain = RopeConfig { theta: 500_000.0, rotary_dims: 64, scaling: RopeScaling::None, max_positions: 131_072 };
         let scaling = RopeScaling::Llama3 { factor: 32.0, low: 1.0, high: 4.0, original: 8192 };
         let scaled = RopeConfig { scaling: scaling.clone(), ..plain.clone() };
-        let mut divisors: Vec<f32> =
-            plain.frequencies(1).0.iter().zip(scaled.frequencies(1).0).map(|(p, s)| p / s).collect();
+        let mut divisors: Vec<f32> = plain.frequencies(1).0.iter().zip(scaled.frequencies(1).0).map(|(p, s)| p / s).collect();
         assert_eq!(llama3_from_divisors(&plain, &divisors).map(|c| c.scaling), Some(scaling));
         divisors[10] *= 1.5;
         assert!(llama3_from_divisors(&plain, &divisors).is_none());

@@ -46,12 +46,11 @@ impl ModelConfig {
     /// # Errors
     /// If a field is missing or has an impossible value, or asks for arithmetic that is not implemented.
     pub fn from_config_json(config: &Value, file: &str) -> Result<Self> {
-        let map =
-            config.as_object().ok_or_else(|| ModelError::config(file, "(top level)", "a JSON object is expected"))?;
+        let map = config.as_object().ok_or_else(|| ModelError::config(file, "(top level)", "a JSON object is expected"))?;
         let f = Fields { file, prefix: "", map };
         let model_type = f.str("model_type")?.ok_or_else(|| f.error("model_type", "the field is missing"))?;
-        let family = Family::by_model_type(model_type)
-            .ok_or_else(|| f.unsupported("model_type", &json!(model_type), Family::supported()))?;
+        let family =
+            Family::by_model_type(model_type).ok_or_else(|| f.unsupported("model_type", &json!(model_type), Family::supported()))?;
         if let Some(Value::Array(list)) = f.get("architectures") {
             // a classifier or reward model under the same model_type has another head
             if !list.is_empty() && !list.iter().any(|a| a == family.architecture) {
@@ -76,10 +75,7 @@ impl ModelConfig {
     /// Relations between the sizes.
     fn check(&self, f: &Fields) -> Result<()> {
         if !self.heads.is_multiple_of(self.kv_heads) {
-            return Err(f.error(
-                "num_key_value_heads",
-                format!("{} does not divide the {} attention heads", self.kv_heads, self.heads),
-            ));
+            return Err(f.error("num_key_value_heads", format!("{} does not divide the {} attention heads", self.kv_heads, self.heads)));
         }
         if let Some(rope) = &self.rope
             && (!rope.rotary_dims.is_multiple_of(2) || rope.rotary_dims == 0 || rope.rotary_dims > self.head_dim)
@@ -139,8 +135,7 @@ fn llama_like(f: Fields, family: &'static Family) -> Result<ModelConfig> {
         "stablelm" => (f.bool_or("use_qkv_bias", false)?, false, false),
         _ => (false, false, false),
     };
-    let (eps_field, eps_default) =
-        if family.layer_norm { ("layer_norm_eps", 1e-5) } else { ("rms_norm_eps", 1e-6) };
+    let (eps_field, eps_default) = if family.layer_norm { ("layer_norm_eps", 1e-5) } else { ("rms_norm_eps", 1e-6) };
     let dropout = Dropouts {
         embedding: 0.0,
         // stablelm: on the MLP only; refused below
@@ -193,9 +188,10 @@ fn windows(f: &Fields, family: &Family, layers: usize) -> Result<Vec<Option<usiz
         return Err(f.error("sliding_window", "must not be zero"));
     }
     if let Some(types) = f.get("layer_types") {
-        let types = types.as_array().filter(|t| t.len() == layers).ok_or_else(|| {
-            f.error("layer_types", format!("a list of {layers} entries is expected, one for each layer"))
-        })?;
+        let types = types
+            .as_array()
+            .filter(|t| t.len() == layers)
+            .ok_or_else(|| f.error("layer_types", format!("a list of {layers} entries is expected, one for each layer")))?;
         return types
             .iter()
             .map(|kind| match kind.as_str() {
@@ -254,13 +250,17 @@ fn rope(f: &Fields, family: &Family, head_dim: usize, max_positions: usize) -> R
         "default" => &[],
         "linear" | "dynamic" => &["factor"],
         "yarn" => &[
-            "factor", "attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate",
+            "factor",
+            "attention_factor",
+            "beta_fast",
+            "beta_slow",
+            "mscale",
+            "mscale_all_dim",
+            "truncate",
             "original_max_position_embeddings",
         ],
         "llama3" => &["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"],
-        "longrope" | "su" => {
-            &["factor", "attention_factor", "short_factor", "long_factor", "original_max_position_embeddings"]
-        }
+        "longrope" | "su" => &["factor", "attention_factor", "short_factor", "long_factor", "original_max_position_embeddings"],
         _ => {
             let supported = "default, linear, dynamic, yarn, llama3, longrope";
             return Err(r.unsupported("rope_type", &json!(kind), supported));
@@ -308,9 +308,9 @@ fn rope(f: &Fields, family: &Family, head_dim: usize, max_positions: usize) -> R
             }
             let original = original()?;
             let factor = r.f64_or("factor", max_positions as f64 / original as f64)?;
-            let attention_factor = r.f64("attention_factor")?.unwrap_or_else(|| {
-                if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() }
-            });
+            let attention_factor = r
+                .f64("attention_factor")?
+                .unwrap_or_else(|| if factor <= 1.0 { 1.0 } else { (1.0 + factor.ln() / (original as f64).ln()).sqrt() });
             RopeScaling::LongRope { short, long, original, attention_factor }
         }
         _ => RopeScaling::None,

@@ -171,11 +171,6 @@ impl ModelConfig {
         }
         map
     }
-
-    /// The model after its vocabulary was resized to `rows` rows.
-    pub(crate) fn set_vocab_size(&mut self, rows: usize) {
-        self.vocab_size = rows;
-    }
 }
 
 /// The f64 that prints as the f32 does (1e-5, not 9.999999747378752e-6).
@@ -188,24 +183,14 @@ fn rope_scaling_json(scaling: &RopeScaling) -> Option<Value> {
         RopeScaling::None => return None,
         RopeScaling::Linear { factor } => json!({"rope_type": "linear", "factor": factor}),
         RopeScaling::Dynamic { factor } => json!({"rope_type": "dynamic", "factor": factor}),
-        RopeScaling::Yarn {
-            factor,
-            original,
-            attention_factor,
-            beta_fast,
-            beta_slow,
-            mscale,
-            mscale_all_dim,
-            truncate,
-        } => {
+        RopeScaling::Yarn { factor, original, attention_factor, beta_fast, beta_slow, mscale, mscale_all_dim, truncate } => {
             let mut map = Map::new();
             map.insert("rope_type".into(), json!("yarn"));
             map.insert("factor".into(), json!(factor));
             map.insert("original_max_position_embeddings".into(), json!(original));
             map.insert("beta_fast".into(), json!(beta_fast));
             map.insert("beta_slow".into(), json!(beta_slow));
-            let optional =
-                [("attention_factor", attention_factor), ("mscale", mscale), ("mscale_all_dim", mscale_all_dim)];
+            let optional = [("attention_factor", attention_factor), ("mscale", mscale), ("mscale_all_dim", mscale_all_dim)];
             for (key, value) in optional {
                 if let Some(value) = value {
                     map.insert(key.into(), json!(value));

@@ -37,10 +37,8 @@ impl BaseModel {
         let (config, source, file, gguf): (_, Box<dyn TensorSource>, _, _) = if path.is_dir() {
             let config_path = path.join("config.json");
             if !config_path.is_file() {
-                return Err(not(
-                    "there is no config.json in this directory. A model is a directory with config.json and \
-                     model.safetensors, or a .gguf file",
-                ));
+                return Err(not("there is no config.json in this directory. A model is a directory with config.json and \
+                     model.safetensors, or a .gguf file"));
             }
             let config = ModelConfig::from_config_json(&super::json(&config_path)?, &config_path.display().to_string())?;
             let source = ShardedSafetensors::open_dir(path).map_err(container)?;
@@ -140,11 +138,8 @@ impl BaseModel {
         if self.gguf {
             return name == "rope_freqs.weight";
         }
-        let masks = self.config.family.model_type == "gpt2"
-            && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
-        masks
-            || name.ends_with("rotary_emb.inv_freq")
-            || (self.config.tied && name == format!("{}.weight", self.config.family.names.head))
+        let masks = self.config.family.model_type == "gpt2" && (name.ends_with(".attn.bias") || name.ends_with(".attn.masked_bias"));
+        masks || name.ends_with("rotary_emb.inv_freq") || (self.config.tied && name == format!("{}.weight", self.config.family.names.head))
     }
 
     fn error(&self, tensor: &str, reason: impl std::fmt::Display) -> ModelError {
@@ -183,8 +178,7 @@ impl BaseModel {
     /// # Errors
     /// If a tensor cannot be decoded.
     pub fn load(&self) -> Result<Decoder> {
-        let mut data: Vec<Result<Vec<f32>>> =
-            self.names.par_iter().map(|(slot, name)| self.read_named(slot, name)).collect();
+        let mut data: Vec<Result<Vec<f32>>> = self.names.par_iter().map(|(slot, name)| self.read_named(slot, name)).collect();
         data.reverse();
         let mut decoder = Decoder::assemble(self.config.clone(), |slot| {
             data.pop().unwrap_or_else(|| Err(self.error(&slot.name, "the model has no such tensor")))
@@ -202,7 +196,7 @@ pub fn load_model(path: impl AsRef<Path>) -> Result<Decoder> {
     BaseModel::open(path)?.load()
 }
 
-fn container(e: containers::Error) -> ModelError {
+pub(crate) fn container(e: containers::Error) -> ModelError {
     match e {
         containers::Error::Io { path, action, source } => ModelError::file(&path, format!("cannot {action}: {source}")),
         other => ModelError::Container(other.to_string()),

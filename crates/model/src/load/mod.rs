@@ -1,9 +1,9 @@
 //! Models and adapters from files.
 
+mod adapter;
+pub(crate) mod base;
 
-mod base;
-
-
+pub use adapter::{LoadedAdapter, LowRank, load_adapter};
 pub use base::{BaseModel, load_model};
 
 use crate::error::{ModelError, Result};
