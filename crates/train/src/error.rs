@@ -57,14 +57,14 @@ pub enum TrainError {
     NoTrainableTensor,
     /// The loss is not a number, or infinite.
     #[error(
-        "step {step}: the loss is {loss}: training has diverged and was stopped, nothing of this step was saved; try a lower learning_rate, a longer warm-up or a smaller max_grad_norm (rows of the batch: {rows})"
+        "step {step}: the loss is {loss}: training has diverged and was stopped, nothing of this step was saved; try a lower learning_rate, a longer warm-up or a smaller max_grad_norm (rows of the batch, counted from 1: {rows})"
     )]
     NonFiniteLoss {
         /// The optimizer step, counted from 1.
         step: u64,
         /// The loss.
         loss: f64,
-        /// Indices of the rows in the training set.
+        /// The rows of the batch by their number in the training set, counted from 1.
         rows: String,
     },
     /// A gradient is not a number, or infinite.
@@ -173,6 +173,7 @@ impl TrainError {
         match self {
             Setting { .. }
             | OutputNotEmpty { .. }
+            | Locked { .. }
             | RecipeChanged { .. }
             | NothingTrained { .. }
             | NoTrainableTensor
@@ -180,8 +181,7 @@ impl TrainError {
             | UnknownMetric { .. }
             | NoEvaluator
             | Selection(_) => true,
-            Locked { .. }
-            | NonFiniteLoss { .. }
+            NonFiniteLoss { .. }
             | NonFiniteGradient { .. }
             | NonFiniteWeight { .. }
             | Checkpoint { .. }

@@ -35,5 +35,5 @@ pub use finetuning::{FINETUNING_ALIASES, FinetuningArguments, FinetuningType};
 pub use objective::HeldOutLoss;
 pub use observe::{Clock, Evaluator, Event, Observer};
 pub use prepare::{Prepared, prepare};
-pub use run::{Job, Outcome, TrainReport, run};
+pub use run::{Job, Outcome, ResumePoint, TrainReport, resume_point, run};
 pub use save::OutputDir;

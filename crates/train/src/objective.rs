@@ -25,6 +25,11 @@ pub(crate) trait Objective {
     /// Sizes of all rows.
     fn sizes(&self) -> &[RowSize];
 
+    /// The number under which the caller knows a row, counted from 1.
+    fn number(&self, row: usize) -> usize {
+        row + 1
+    }
+
     /// Adds to the gradients in `params` those of (sum of the rows' token losses) / `normaliser`, and returns that sum,
     /// not divided. `step` keys random numbers.
     ///
@@ -38,15 +43,23 @@ pub(crate) struct NextToken<'a> {
     decoder: &'a Decoder,
     arena: &'a Arena,
     rows: Vec<&'a Rendered>,
+    numbers: Vec<usize>,
     sizes: Vec<RowSize>,
     seed: u64,
 }
 
 impl<'a> NextToken<'a> {
-    /// An objective over these rows.
-    pub fn new(decoder: &'a Decoder, arena: &'a Arena, rows: Vec<&'a Rendered>, seed: u64) -> Self {
+    /// An objective over those of `rows` that have a trained token.
+    pub fn new(decoder: &'a Decoder, arena: &'a Arena, rows: &'a [Rendered], seed: u64) -> Self {
+        let kept = rows.iter().enumerate().filter(|(_, row)| row.trained_tokens() > 0);
+        let (numbers, rows): (Vec<usize>, Vec<&Rendered>) = kept.map(|(index, row)| (index + 1, row)).unzip();
         let sizes = rows.iter().map(|row| RowSize { tokens: row.input_ids.len(), trained: row.trained_tokens() }).collect();
-        Self { decoder, arena, rows, sizes, seed }
+        Self { decoder, arena, rows, numbers, sizes, seed }
+    }
+
+    /// The rows that are trained.
+    pub fn rows(&self) -> &[&'a Rendered] {
+        &self.rows
     }
 }
 
@@ -62,6 +75,10 @@ impl NextToken<'_> {
 impl Objective for NextToken<'_> {
     fn sizes(&self) -> &[RowSize] {
         &self.sizes
+    }
+
+    fn number(&self, row: usize) -> usize {
+        self.numbers[row]
     }
 
     fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, ModelError> {

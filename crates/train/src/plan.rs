@@ -112,13 +112,17 @@ struct Workload {
     largest: Vec<usize>,
 }
 
-/// Walks through the run's order without computing anything.
+/// Epochs that are walked through: more would hardly change the mean.
+const WALKED_EPOCHS: u64 = 32;
+
+/// Walks through the run's order without computing anything; of very many epochs, through the first ones.
 fn workload(arguments: &TrainingArguments, steps: &Steps, sizes: &[RowSize]) -> Workload {
     let lengths: Vec<usize> = sizes.iter().map(|size| size.tokens).collect();
     let tokens_of = |batch: &[usize]| batch.iter().map(|&row| lengths[row] as u64).sum::<u64>();
     let (mut tokens, mut largest, mut largest_tokens) = (0, Vec::new(), 0);
-    for epoch in 0..steps.total.div_ceil(steps.per_epoch.max(1)) {
-        let left = steps.total - epoch * steps.per_epoch;
+    let walked = steps.total.min(WALKED_EPOCHS * steps.per_epoch);
+    for epoch in 0..walked.div_ceil(steps.per_epoch.max(1)) {
+        let left = walked - epoch * steps.per_epoch;
         let batches = order::batches(arguments, &lengths, epoch);
         let used = (left * arguments.gradient_accumulation_steps as u64).min(batches.len() as u64) as usize;
         for batch in &batches[..used] {
@@ -128,6 +132,9 @@ fn workload(arguments: &TrainingArguments, steps: &Steps, sizes: &[RowSize]) -> 
                 (largest, largest_tokens) = (batch.clone(), of_batch);
             }
         }
+    }
+    if steps.total > walked {
+        tokens = (tokens as f64 * (steps.total as f64 / walked as f64)) as u64;
     }
     Workload { tokens, largest }
 }
@@ -146,11 +153,10 @@ pub fn measure(
     clock: &dyn Clock,
     batches: usize,
 ) -> Result<Measured> {
-    let kept: Vec<&Rendered> = rows.iter().filter(|row| row.trained_tokens() > 0).collect();
-    if kept.is_empty() {
+    let mut objective = NextToken::new(decoder, arena, rows, arguments.seed);
+    if objective.sizes().is_empty() {
         return Err(TrainError::NothingTrained { rows: rows.len() });
     }
-    let mut objective = NextToken::new(decoder, arena, kept, arguments.seed);
     let sizes = objective.sizes().to_vec();
     let tokens_of = |batch: &[usize]| batch.iter().map(|&row| sizes[row].tokens as u64).sum::<u64>();
     let lengths: Vec<usize> = sizes.iter().map(|size| size.tokens).collect();
@@ -455,5 +461,7 @@ mod tests {
         let lengths: Vec<usize> = sizes.iter().map(|s| s.tokens).collect();
         let second: usize = order::batches(&short, &lengths, 1)[..3].iter().flatten().map(|&row| lengths[row]).sum();
         assert_eq!(workload(&short, &short.steps_for(21), &sizes).tokens, 231 + second as u64);
+        let long = TrainingArguments { max_steps: 4_000_000_000, ..short };
+        assert_eq!(workload(&long, &long.steps_for(21), &sizes).tokens, 231 * 1_000_000_000);
     }
 }

@@ -98,19 +98,18 @@ pub struct TrainReport {
 /// See [`TrainError`]; whatever happens, checkpoints that were reported as saved stay whole.
 pub fn run(job: Job<'_>, observer: &mut dyn Observer, clock: &dyn Clock, evaluator: Option<&mut dyn Evaluator>) -> Result<TrainReport> {
     let Job { decoder, params, arena, total_parameters, rows, arguments, output, recipe, export } = job;
-    let (kept, left_out): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&row| rows[row].trained_tokens() > 0);
-    if kept.is_empty() {
+    let mut objective = NextToken::new(decoder, arena, rows, arguments.seed);
+    let left_out = rows.len() - objective.rows().len();
+    if left_out == rows.len() {
         return Err(TrainError::NothingTrained { rows: rows.len() });
     }
-    if !left_out.is_empty() {
-        observer.on(Event::Message(&format!("{} of {} rows have no trained token and are left out", left_out.len(), rows.len())));
+    if left_out > 0 {
+        observer.on(Event::Message(&format!("{left_out} of {} rows have no trained token and are left out", rows.len())));
     }
-    let kept: Vec<&Rendered> = kept.into_iter().map(|row| &rows[row]).collect();
     let mut whole_recipe = recipe.to_vec();
-    let added = arguments.fingerprint().into_iter().chain([("training rows (sha256)".to_owned(), hash_rows(&kept))]);
+    let added = arguments.fingerprint().into_iter().chain([("training rows (sha256)".to_owned(), hash_rows(objective.rows()))]);
     whole_recipe.extend(added.filter(|(key, _)| !recipe.iter().any(|(known, _)| known == key)));
 
-    let mut objective = NextToken::new(decoder, arena, kept, arguments.seed);
     let mut evaluate = evaluator.map(|evaluator| move |params: &ParamStore| evaluator.evaluate(decoder, params, arena));
     let setup = Setup {
         arguments,
@@ -126,6 +125,30 @@ pub fn run(job: Job<'_>, observer: &mut dyn Observer, clock: &dyn Clock, evaluat
         }),
     };
     train(&mut objective, params, &setup, observer, clock, evaluate.as_mut().map(|e| e as _))
+}
+
+/// Where a run in this directory would go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResumePoint {
+    /// The newest whole checkpoint.
+    pub checkpoint: PathBuf,
+    /// Optimizer steps done.
+    pub step: u64,
+}
+
+/// Looks at what [`run`] would resume from, before a model is loaded: `None` if there is no checkpoint, or the directory was
+/// not claimed for resuming. Of the checkpoint's recipe only the keys given here are compared.
+///
+/// # Errors
+/// [`TrainError::RecipeChanged`] naming the keys; [`TrainError::Checkpoint`] if there are checkpoints but none is whole.
+pub fn resume_point(output: &OutputDir, recipe: &[(String, String)]) -> Result<Option<ResumePoint>> {
+    if !output.resume() {
+        return Ok(None);
+    }
+    let Some((found, saved)) = load::checkpoint::newest(output.path())?.checkpoint else { return Ok(None) };
+    let known: Vec<_> = saved.recipe.into_iter().filter(|(key, _)| recipe.iter().any(|(given, _)| given == key)).collect();
+    load::checkpoint::check_recipe(&found.path, &known, recipe)?;
+    Ok(Some(ResumePoint { checkpoint: found.path, step: found.step }))
 }
 
 /// What [`train`] needs beside the objective.
@@ -229,7 +252,8 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
                 .accumulate(params, batch, progress.step, group_trained)
                 .map_err(|why| TrainError::Model { step: number, why: why.to_string() })?;
             if !loss.is_finite() {
-                return Err(TrainError::NonFiniteLoss { step: number, loss, rows: name_rows(batch) });
+                let rows = batch.iter().map(|&row| objective.number(row).to_string()).collect::<Vec<_>>().join(", ");
+                return Err(TrainError::NonFiniteLoss { step: number, loss, rows });
             }
             let sizes = batch.iter().map(|&row| sizes[row]);
             progress.group.add(LossSum { loss, tokens: sizes.clone().map(|size| size.trained as u64).sum() });
@@ -470,11 +494,6 @@ fn all_received(params: &ParamStore) -> Result<()> {
     }
     let more = if missing.len() > SHOWN { ", …" } else { "" };
     Err(TrainError::NoGradient { count: missing.len(), names: format!("{}{more}", missing[..missing.len().min(SHOWN)].join(", ")) })
-}
-
-/// The rows of a batch, for a message.
-fn name_rows(batch: &[usize]) -> String {
-    batch.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// A hash of ids and labels: other rows, or the same ones in another order, would train otherwise.

@@ -176,6 +176,43 @@ fn full_fine_tuning_follows_pytorch() {
 }
 
 #[test]
+fn what_would_be_resumed_is_known_before_the_model_is_loaded() {
+    let dir = tempfile::tempdir().unwrap();
+    train("lora", dir.path(), false, json!({}), Some(7));
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let output = OutputDir::claim(dir.path(), true).unwrap();
+    let point = train::resume_point(&output, &[pair("seed", "42")]).unwrap().unwrap();
+    assert_eq!((point.step, point.checkpoint), (2, dir.path().join("checkpoint-2+1")));
+    let error = train::resume_point(&output, &[pair("seed", "43")]).unwrap_err();
+    assert!(error.to_string().contains("seed: was 42, now 43"), "{error}");
+
+    // Other rows are a changed recipe too, and rows without a trained token are none.
+    let mut decoder = model::load_model(data("base")).unwrap();
+    let mut params = train::prepare(&mut decoder, &FinetuningArguments::default(), None, 1).unwrap().params;
+    let settings = json!({"max_steps": 1, "train_sampling_strategy": "sequential"});
+    let arguments: TrainingArguments = serde_json::from_value(settings).unwrap();
+    let mut other = rows();
+    other.iter_mut().for_each(|row| row.labels.fill(-100));
+    let mut run = |rows: &[Rendered]| {
+        let job = Job {
+            decoder: &decoder,
+            params: &mut params,
+            arena: &Arena::new(),
+            total_parameters: 0,
+            rows,
+            arguments: &arguments,
+            output: &output,
+            recipe: &[],
+            export: None,
+        };
+        train::run(job, &mut Ear::default(), &NoTime, None).unwrap_err()
+    };
+    assert!(matches!(run(&other), train::TrainError::NothingTrained { rows: 21 }));
+    let error = run(&rows()[1..]);
+    assert!(error.is_user_input() && error.to_string().contains("training rows (sha256): was "), "{error}");
+}
+
+#[test]
 fn the_number_of_threads_changes_no_bit() {
     let run = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
