@@ -112,7 +112,10 @@ impl Classification {
             let no_gold = |reason: String| EvaluateError::NoGold { origin: sample.origin.to_string(), reason };
             let label = sample.label().ok_or_else(|| no_gold("the row has none; evaluation needs to know the right answer".into()))?;
             let gold = self.labels.iter().position(|l| l == label).ok_or_else(|| {
-                no_gold(format!("`{label}` is not one of the task's labels ({}); map it with --label-map {label}=…", self.labels.join(", ")))
+                no_gold(format!(
+                    "`{label}` is not one of the task's labels ({}); map it with --label-map {label}=…",
+                    self.labels.join(", ")
+                ))
             })?;
             Ok(Decision { gold, predicted: row.scored.predicted, gold_probability: row.scored.normalized[gold] })
         };

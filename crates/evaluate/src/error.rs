@@ -14,7 +14,9 @@ pub enum EvaluateError {
         label: String,
     },
     /// A label's text begins another's, and the model has no end-of-sequence token to tell them apart.
-    #[error("label text `{prefix}` begins `{longer}`, and this tokenizer has no end-of-sequence token to tell them apart: choose other label texts")]
+    #[error(
+        "label text `{prefix}` begins `{longer}`, and this tokenizer has no end-of-sequence token to tell them apart: choose other label texts"
+    )]
     PrefixWithoutEos {
         /// The shorter text.
         prefix: String,

@@ -59,12 +59,7 @@ impl Default for Bootstrap {
 
 /// Percentile intervals of `statistics` values at once. `statistic` gets the drawn row numbers (n of them, with
 /// repeats) and writes its values; a NaN (undefined on this draw) is left out. `None` without rows or defined values.
-pub fn bootstrap(
-    n: usize,
-    statistics: usize,
-    settings: Bootstrap,
-    mut statistic: impl FnMut(&[u32], &mut [f64]),
-) -> Vec<Option<Interval>> {
+pub fn bootstrap(n: usize, statistics: usize, settings: Bootstrap, mut statistic: impl FnMut(&[u32], &mut [f64])) -> Vec<Option<Interval>> {
     let mut values: Vec<Vec<f64>> = vec![Vec::with_capacity(settings.resamples); statistics];
     let mut rows = vec![0u32; n];
     let mut out = vec![f64::NAN; statistics];

@@ -131,9 +131,7 @@ impl LabelMap {
     pub fn check(&self, labels: &[String]) -> Result<(), LabelMapError> {
         match self.0.iter().find(|(_, to)| !labels.contains(to)) {
             None => Ok(()),
-            Some((from, to)) => {
-                Err(LabelMapError::Unknown { from: from.clone(), to: to.clone(), labels: labels.join(", ") })
-            }
+            Some((from, to)) => Err(LabelMapError::Unknown { from: from.clone(), to: to.clone(), labels: labels.join(", ") }),
         }
     }
 

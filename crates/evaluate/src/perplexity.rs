@@ -12,7 +12,7 @@ use engine::{Arena, ParamStore, Segments, Tape, Target};
 use model::Decoder;
 
 /// The loss of each row, in the order of the rows; [`crate::results::text_report`] sums up. Rows are packed into
-/// batches of about [`BATCH_TOKENS`] tokens, which does not change any number.
+/// batches of about [`BATCH_TOKENS`] tokens, which changes the numbers by rounding at most.
 ///
 /// # Errors
 /// A row longer than the model's positions, a model that gives NaN, a progress callback that breaks.
@@ -41,8 +41,7 @@ pub fn row_losses(
 /// The loss of each row of one packed batch.
 fn batch_losses(decoder: &Decoder, params: &ParamStore, arena: &Arena, batch: &Batch) -> Result<Vec<RowLoss>> {
     let mut losses = vec![RowLoss { nll: 0.0, tokens: 0 }; batch.lengths.len()];
-    let targets: Vec<Target> =
-        batch.targets().iter().map(|t| Target { row: t.position as u32, token: t.token, weight: 0.0 }).collect();
+    let targets: Vec<Target> = batch.targets().iter().map(|t| Target { row: t.position as u32, token: t.token, weight: 0.0 }).collect();
     if targets.is_empty() {
         return Ok(losses);
     }

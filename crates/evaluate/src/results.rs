@@ -164,9 +164,7 @@ pub fn classification_report(labels: &[String], rows: &[Decision], settings: Boo
         macro_avg: Some(confusion.macro_average()),
         micro_avg: Some(confusion.micro_average()),
         per_class: Some(Labelled::new((0..k).map(|i| (name(i), confusion.class(i))))),
-        confusion: Some(Labelled::new(
-            (0..k).map(|g| (name(g), Labelled::new((0..k).map(|p| (name(p), confusion.count(g, p)))))),
-        )),
+        confusion: Some(Labelled::new((0..k).map(|g| (name(g), Labelled::new((0..k).map(|p| (name(p), confusion.count(g, p)))))))),
         loss: Some(log_loss(rows.iter().map(|r| r.gold_probability))),
         confidence: classification_confidence(labels, rows, &confusion, settings),
         ..Default::default()
@@ -295,7 +293,10 @@ mod tests {
         let json = serde_json::to_value(&r).unwrap();
         let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!(keys, ["n", "accuracy", "macro", "micro", "per_class", "confusion", "loss", "confidence"]);
-        assert_eq!(json["confusion"], serde_json::json!({"negative": {"negative": 1, "positive": 0}, "positive": {"negative": 1, "positive": 1}}));
+        assert_eq!(
+            json["confusion"],
+            serde_json::json!({"negative": {"negative": 1, "positive": 0}, "positive": {"negative": 1, "positive": 1}})
+        );
         assert_eq!(json["per_class"]["positive"]["support"], 2);
         assert_eq!(json["macro"].as_object().unwrap().keys().collect::<Vec<_>>(), ["precision", "recall", "f1"]);
         assert_eq!(json["confidence"]["accuracy"].as_array().unwrap().len(), 2);

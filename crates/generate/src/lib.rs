@@ -11,8 +11,8 @@
 //! | [`session`] | one conversation that keeps its cache between turns | model, tokenizer |
 //!
 //! Nothing here prints, reads a clock or draws hidden randomness: the caller receives every piece of text through a
-//! callback, and each sampled token depends only on (seed, stream, position) and the logits. A prompt therefore
-//! gives the same text alone, in a batch and with any number of threads.
+//! callback, and each sampled token depends only on (seed, stream, position) and the logits, so
+//! neither its neighbours in a batch nor the number of threads decide what a prompt gives.
 
 pub mod decode;
 pub mod error;

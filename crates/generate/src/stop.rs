@@ -28,12 +28,8 @@ impl StopMatcher {
             return String::new();
         }
         self.held.push_str(piece);
-        let first = self
-            .stops
-            .iter()
-            .enumerate()
-            .filter_map(|(i, s)| self.held.find(s.as_str()).map(|start| (start + s.len(), start, i)))
-            .min();
+        let first =
+            self.stops.iter().enumerate().filter_map(|(i, s)| self.held.find(s.as_str()).map(|start| (start + s.len(), start, i))).min();
         if let Some((_, start, index)) = first {
             self.matched = Some(index);
             let mut out = std::mem::take(&mut self.held);

@@ -104,7 +104,12 @@ fn tick_labels(ticks: &[f64]) -> Vec<String> {
     if biggest > 0.0 && biggest < 1e-2 {
         return ticks.iter().map(|&t| number(t)).collect();
     }
-    let decimals = (0..6).find(|&d| { let s = step * 10f64.powi(d); (s - s.round()).abs() < 1e-6 * s.max(1.0) }).unwrap_or(6) as usize;
+    let decimals = (0..6)
+        .find(|&d| {
+            let s = step * 10f64.powi(d);
+            (s - s.round()).abs() < 1e-6 * s.max(1.0)
+        })
+        .unwrap_or(6) as usize;
     ticks.iter().map(|t| if decimals == 0 && *t >= 0.0 { thousands(*t as u64) } else { format!("{t:.decimals$}") }).collect()
 }
 
@@ -140,8 +145,7 @@ impl Chart<'_> {
             svg += &s.path(&frame);
         }
         let legend: String = if self.series.len() > 1 {
-            let items: String =
-                self.series.iter().map(|s| format!("<li class=\"{}\">{}</li>", s.class(), s.name)).collect();
+            let items: String = self.series.iter().map(|s| format!("<li class=\"{}\">{}</li>", s.class(), s.name)).collect();
             format!("<ul class=\"legend\">{items}</ul>")
         } else {
             String::new()
@@ -198,11 +202,8 @@ impl Chart<'_> {
             let from = if k == 0 { 0.0 } else { (xs[k - 1] + xs[k]) / 2.0 };
             let to = if k + 1 == xs.len() { 100.0 } else { (xs[k] + xs[k + 1]) / 2.0 };
             let step = base.points[i].0;
-            let values: String = self
-                .series
-                .iter()
-                .filter_map(|s| s.at(step).map(|v| format!("<br>{} <em>{}</em>", s.name, number(v))))
-                .collect();
+            let values: String =
+                self.series.iter().filter_map(|s| s.at(step).map(|v| format!("<br>{} <em>{}</em>", s.name, number(v)))).collect();
             // The dot sits on the main line where there is one.
             let y = self.series.iter().rev().find(|s| s.style != Style::Faint && s.at(step).is_some()).and_then(|s| s.at(step));
             let y = frame.top(y.unwrap_or(base.points[i].1));
@@ -288,8 +289,10 @@ pub fn length_histogram(data: &DataSummary) -> String {
             )
         })
         .collect();
-    let x_ticks: Vec<f64> =
-        ticks(first.from as f64, (last.to + 1) as f64, 6).into_iter().filter(|t| (first.from as f64..=(last.to + 1) as f64).contains(t)).collect();
+    let x_ticks: Vec<f64> = ticks(first.from as f64, (last.to + 1) as f64, 6)
+        .into_iter()
+        .filter(|t| (first.from as f64..=(last.to + 1) as f64).contains(t))
+        .collect();
     let labels: String = x_ticks
         .iter()
         .zip(tick_labels(&x_ticks))
@@ -297,7 +300,11 @@ pub fn length_histogram(data: &DataSummary) -> String {
         .collect();
     let cutoff = match data.cutoff_len {
         Some(c) if c >= first.from && c <= last.to + 1 => {
-            format!("<span class=\"cut\" style=\"left:{:.2}%\"><span>cut-off {}</span></span>", left((c + 1).min(last.to + 1) as f64), thousands(c as u64))
+            format!(
+                "<span class=\"cut\" style=\"left:{:.2}%\"><span>cut-off {}</span></span>",
+                left((c + 1).min(last.to + 1) as f64),
+                thousands(c as u64)
+            )
         }
         _ => String::new(),
     };
@@ -350,7 +357,15 @@ mod tests {
 
     #[test]
     fn no_points_no_chart() {
-        let c = Chart { title: "T", unit: "", wide: true, from_zero: true, steps: (0.0, 0.0), epochs: &[], series: vec![Series::line("a", vec![])] };
+        let c = Chart {
+            title: "T",
+            unit: "",
+            wide: true,
+            from_zero: true,
+            steps: (0.0, 0.0),
+            epochs: &[],
+            series: vec![Series::line("a", vec![])],
+        };
         assert_eq!(c.render(), "");
         assert_eq!(length_histogram(&DataSummary::default()), "");
     }

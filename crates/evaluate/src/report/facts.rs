@@ -19,10 +19,16 @@ pub fn data(report: &ReportData) -> String {
     row("Held out", plural(d.heldout_rows as u64, "row"));
     if d.tokens > 0 {
         let share = 100.0 * d.trained_tokens as f64 / d.tokens as f64;
-        row("Tokens an epoch", format!("{} <span class=\"soft\">of them {} trained ({share:.1}%)</span>", thousands(d.tokens), thousands(d.trained_tokens)));
+        row(
+            "Tokens an epoch",
+            format!("{} <span class=\"soft\">of them {} trained ({share:.1}%)</span>", thousands(d.tokens), thousands(d.trained_tokens)),
+        );
     }
     let cutoff = d.cutoff_len.map_or(String::new(), |c| format!(" <span class=\"soft\">cut-off {} tokens</span>", thousands(c as u64)));
-    row("Truncated", if d.truncated == 0 { format!("none{cutoff}") } else { format!("<strong>{}</strong>{cutoff}", plural(d.truncated as u64, "row")) });
+    row(
+        "Truncated",
+        if d.truncated == 0 { format!("none{cutoff}") } else { format!("<strong>{}</strong>{cutoff}", plural(d.truncated as u64, "row")) },
+    );
     for f in &d.facts {
         row(&esc(&f.name), value(f));
     }
@@ -40,17 +46,26 @@ pub fn data(report: &ReportData) -> String {
     out += &if dropped.is_empty() {
         "<div class=\"card table\"><table class=\"facts\"><caption>Dropped</caption><tbody><tr><td>No row was dropped.</td></tr></tbody></table></div>\n".to_owned()
     } else {
-        format!("<div class=\"card table\"><table class=\"facts counts\"><caption>Dropped <small>{}</small></caption><tbody>{dropped}</tbody></table></div>\n", plural(total as u64, "row"))
+        format!(
+            "<div class=\"card table\"><table class=\"facts counts\"><caption>Dropped <small>{}</small></caption><tbody>{dropped}</tbody></table></div>\n",
+            plural(total as u64, "row")
+        )
     };
     if !d.labels.is_empty() {
         let most = d.labels.iter().map(|l| l.train.max(l.heldout)).max().unwrap_or(1).max(1) as f64;
         let bar = |n: usize, class: &str| {
-            format!("<td><span class=\"count\"><i class=\"{class}\" style=\"width:{:.1}%\"></i></span><span class=\"n\">{}</span></td>", 100.0 * n as f64 / most, thousands(n as u64))
+            format!(
+                "<td><span class=\"count\"><i class=\"{class}\" style=\"width:{:.1}%\"></i></span><span class=\"n\">{}</span></td>",
+                100.0 * n as f64 / most,
+                thousands(n as u64)
+            )
         };
         let rows: String = d
             .labels
             .iter()
-            .map(|l| format!("<tr><th scope=\"row\" dir=\"auto\">{}</th>{}{}</tr>\n", esc(&l.label), bar(l.train, "t"), bar(l.heldout, "h")))
+            .map(|l| {
+                format!("<tr><th scope=\"row\" dir=\"auto\">{}</th>{}{}</tr>\n", esc(&l.label), bar(l.train, "t"), bar(l.heldout, "h"))
+            })
             .collect();
         out += &format!(
             "<div class=\"card table\"><table class=\"labels\"><caption>Labels</caption><thead><tr><td></td><th scope=\"col\">trained on</th><th scope=\"col\">held out</th></tr></thead><tbody>{rows}</tbody></table></div>\n"
@@ -77,10 +92,17 @@ pub fn settings(report: &ReportData) -> String {
                 .iter()
                 .map(|s| {
                     let (class, note) = if s.given { ("given", "") } else { ("default", " <span class=\"tag\">default</span>") };
-                    format!("<tr class=\"{class}\"><th scope=\"row\"><code>{}</code></th><td><code>{}</code>{note}</td></tr>\n", esc_code(&s.key), esc_code(&s.value))
+                    format!(
+                        "<tr class=\"{class}\"><th scope=\"row\"><code>{}</code></th><td><code>{}</code>{note}</td></tr>\n",
+                        esc_code(&s.key),
+                        esc_code(&s.value)
+                    )
                 })
                 .collect();
-            format!("<div class=\"card table\"><table class=\"facts\"><caption>{}</caption><tbody>{rows}</tbody></table></div>\n", esc(&g.title))
+            format!(
+                "<div class=\"card table\"><table class=\"facts\"><caption>{}</caption><tbody>{rows}</tbody></table></div>\n",
+                esc(&g.title)
+            )
         })
         .collect();
     format!("<div class=\"settings\">{groups}</div>\n")

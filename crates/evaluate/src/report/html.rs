@@ -114,10 +114,16 @@ mod tests {
     #[test]
     fn numbers_read_well() {
         let n = |x: f64| number(x);
-        assert_eq!([n(0.0), n(2e-4), n(1.5e-5), n(0.6931), n(12.345), n(123.45), n(12345.6)], ["0", "2e-4", "1.5e-5", "0.693", "12.35", "123.5", "12,346"].map(String::from));
+        assert_eq!(
+            [n(0.0), n(2e-4), n(1.5e-5), n(0.6931), n(12.345), n(123.45), n(12345.6)],
+            ["0", "2e-4", "1.5e-5", "0.693", "12.35", "123.5", "12,346"].map(String::from)
+        );
         assert_eq!([n(f64::NAN), n(-0.5), n(1e15)], ["–", "-0.500", "1.00e15"].map(String::from));
         assert_eq!([thousands(0), thousands(999), thousands(1000), thousands(1234567)], ["0", "999", "1,000", "1,234,567"]);
-        assert_eq!((duration(48.23), duration(252.0), duration(7500.0)), (("48.2".into(), "s"), ("4:12".into(), "min"), ("2:05".into(), "h")));
+        assert_eq!(
+            (duration(48.23), duration(252.0), duration(7500.0)),
+            (("48.2".into(), "s"), ("4:12".into(), "min"), ("2:05".into(), "h"))
+        );
         assert_eq!((duration(59.96).0, duration(3599.7)), ("60.0".into(), ("1:00".into(), "h")));
         assert_eq!([millions(999), millions(2_442_240), millions(134_515_008)], ["999", "2.4 M", "134.5 M"]);
         assert_eq!((plural(1, "row"), plural(2000, "row")), ("1 row".into(), "2,000 rows".into()));

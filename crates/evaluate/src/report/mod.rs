@@ -45,7 +45,9 @@ pub fn render(data: &ReportData) -> String {
     let nav: String = present.iter().map(|(id, title, _)| format!("<a href=\"#{id}\">{title}</a>")).collect();
     let body: String = present
         .iter()
-        .map(|(id, title, html)| format!("<section id=\"{id}\" aria-labelledby=\"{id}-h\"><h2 id=\"{id}-h\">{title}</h2>\n{html}</section>\n"))
+        .map(|(id, title, html)| {
+            format!("<section id=\"{id}\" aria-labelledby=\"{id}-h\"><h2 id=\"{id}-h\">{title}</h2>\n{html}</section>\n")
+        })
         .collect();
     let title = match &data.title {
         Some(t) => esc(t),
@@ -104,11 +106,22 @@ fn training(data: &ReportData) -> String {
         if !eval_loss.is_empty() {
             series.push(chart::Series::marked("held-out loss", eval_loss));
         }
-        charts += &chart::Chart { title: "Loss", unit: "nats per trained token", wide: true, from_zero: false, steps, epochs: &epochs, series }.render();
+        charts +=
+            &chart::Chart { title: "Loss", unit: "nats per trained token", wide: true, from_zero: false, steps, epochs: &epochs, series }
+                .render();
     }
     if accuracy.len() > 1 {
         let series = vec![chart::Series::marked("held-out accuracy", accuracy)];
-        charts += &chart::Chart { title: "Accuracy", unit: "per cent of the rows held out", wide: true, from_zero: false, steps, epochs: &epochs, series }.render();
+        charts += &chart::Chart {
+            title: "Accuracy",
+            unit: "per cent of the rows held out",
+            wide: true,
+            from_zero: false,
+            steps,
+            epochs: &epochs,
+            series,
+        }
+        .render();
     }
     for (title, unit, name, points) in [
         ("Learning rate", "", "learning rate", pick(|p| p.learning_rate)),

@@ -10,15 +10,21 @@ use crate::results::{Confidence, EvalReport};
 pub fn verdict(data: &ReportData) -> String {
     let (class, badge, text) = match (&data.before, &data.after) {
         (Some(EvalReport { accuracy: Some(a), .. }), Some(EvalReport { accuracy: Some(b), n, .. })) => accuracy_verdict(data, *a, *b, *n),
-        (_, Some(EvalReport { accuracy: Some(b), n, .. })) => {
-            ("plain", "", format!("The tuned model is right on <strong>{}%</strong> of {} never trained on.", percent(*b), plural(*n as u64, "row")))
-        }
+        (_, Some(EvalReport { accuracy: Some(b), n, .. })) => (
+            "plain",
+            "",
+            format!("The tuned model is right on <strong>{}%</strong> of {} never trained on.", percent(*b), plural(*n as u64, "row")),
+        ),
         (Some(EvalReport { loss: Some(a), .. }), Some(EvalReport { loss: Some(b), n, .. })) => loss_verdict(data, *a, *b, *n),
         (_, Some(EvalReport { loss: Some(b), n, .. })) => {
             ("plain", "", format!("The loss on {} never trained on is <strong>{}</strong>.", plural(*n as u64, "row"), number(*b)))
         }
         _ => match &data.training {
-            Some(t) => ("plain", "", format!("Trained for {}; nothing was evaluated, so nothing is known about rows never seen.", plural(t.steps, "step"))),
+            Some(t) => (
+                "plain",
+                "",
+                format!("Trained for {}; nothing was evaluated, so nothing is known about rows never seen.", plural(t.steps, "step")),
+            ),
             None => return String::new(),
         },
     };
@@ -34,7 +40,8 @@ fn loss_verdict(data: &ReportData, a: f64, b: f64, n: usize) -> (&'static str, &
     let Some(d) = &data.loss_change else {
         return ("plain", "", format!("{sentence} ({perplexity})."));
     };
-    let change = format!("change {}, 95% interval {} to {}; {perplexity}", signed(d.mean, 3), signed(d.interval.low, 3), signed(d.interval.high, 3));
+    let change =
+        format!("change {}, 95% interval {} to {}; {perplexity}", signed(d.mean, 3), signed(d.interval.low, 3), signed(d.interval.high, 3));
     if d.interval.high < 0.0 {
         ("good", "better", format!("{sentence} ({change})."))
     } else if d.interval.low > 0.0 {
@@ -46,7 +53,13 @@ fn loss_verdict(data: &ReportData, a: f64, b: f64, n: usize) -> (&'static str, &
 
 fn accuracy_verdict(data: &ReportData, a: f64, b: f64, n: usize) -> (&'static str, &'static str, String) {
     let rows = plural(n as u64, "row");
-    let moved = if b > a { "rose" } else if b < a { "fell" } else { "stayed" };
+    let moved = if b > a {
+        "rose"
+    } else if b < a {
+        "fell"
+    } else {
+        "stayed"
+    };
     let sentence = if b == a {
         format!("Accuracy on {rows} never trained on stayed at <strong>{}%</strong>", percent(b))
     } else {
@@ -55,7 +68,12 @@ fn accuracy_verdict(data: &ReportData, a: f64, b: f64, n: usize) -> (&'static st
     let Some(d) = &data.accuracy_change else {
         return ("plain", "", format!("{sentence}."));
     };
-    let change = format!("{} points, 95% interval {} to {}", signed(100.0 * d.mean, 1), signed(100.0 * d.interval.low, 1), signed(100.0 * d.interval.high, 1));
+    let change = format!(
+        "{} points, 95% interval {} to {}",
+        signed(100.0 * d.mean, 1),
+        signed(100.0 * d.interval.low, 1),
+        signed(100.0 * d.interval.high, 1)
+    );
     if d.interval.low > 0.0 {
         ("good", "better", format!("{sentence} ({change})."))
     } else if d.interval.high < 0.0 {
@@ -70,7 +88,16 @@ fn signed(x: f64, decimals: usize) -> String {
     let size = format!("{:.decimals$}", x.abs());
     // What rounds to zero has no sign.
     let zero = size.bytes().all(|b| matches!(b, b'0' | b'.'));
-    format!("{}{size}", if zero { "±" } else if x < 0.0 { "\u{2212}" } else { "+" })
+    format!(
+        "{}{size}",
+        if zero {
+            "±"
+        } else if x < 0.0 {
+            "\u{2212}"
+        } else {
+            "+"
+        }
+    )
 }
 
 /// Cards, scores and confusion matrices.
@@ -119,12 +146,24 @@ fn cards(data: &ReportData) -> String {
     if let Some(after) = of(&data.after, |r| r.perplexity) {
         let ci = data.after.as_ref().and_then(|r| r.confidence.as_ref()).and_then(|c| c.perplexity);
         let note = ci.map_or(String::new(), |i| format!("95% interval {} to {}", number(i.low), number(i.high)));
-        out += &card("", "Perplexity", &change(of(&data.before, |r| r.perplexity), after, |p| if p < 100.0 { format!("{p:.2}") } else { number(p) }), "", &note);
+        out += &card(
+            "",
+            "Perplexity",
+            &change(of(&data.before, |r| r.perplexity), after, |p| if p < 100.0 { format!("{p:.2}") } else { number(p) }),
+            "",
+            &note,
+        );
     }
     if let Some(t) = &data.training {
         let (value, unit) = duration(t.seconds);
         out += &card("", "Training time", &value, unit, "the loop alone");
-        out += &card("", "Speed", &thousands(t.tokens_per_second.max(0.0).round() as u64), "tokens/s", &format!("{} trained", plural(t.trained_tokens, "token")));
+        out += &card(
+            "",
+            "Speed",
+            &thousands(t.tokens_per_second.max(0.0).round() as u64),
+            "tokens/s",
+            &format!("{} trained", plural(t.trained_tokens, "token")),
+        );
         if let Some(mb) = t.peak_rss_mb {
             let (v, u) = if mb >= 1024.0 { (format!("{:.2}", mb / 1024.0), "GiB") } else { (format!("{mb:.0}"), "MiB") };
             out += &card("", "Peak memory", &v, u, "of the whole process");
@@ -195,7 +234,13 @@ fn whiskers(
         .step_by(if ticks.len() > 4 { 2 } else { 1 })
         .map(|t| {
             let x = at(*t);
-            let edge = if x < 4.0 { " class=\"first\"" } else if x > 96.0 { " class=\"last\"" } else { "" };
+            let edge = if x < 4.0 {
+                " class=\"first\""
+            } else if x > 96.0 {
+                " class=\"last\""
+            } else {
+                ""
+            };
             format!("<span{edge} style=\"left:{x:.2}%\">{}</span>", trimmed(unit * t))
         })
         .collect();
@@ -218,7 +263,13 @@ fn per_class(data: &ReportData) -> String {
     let f1 = |a: Option<f64>, b: f64, ci: Option<Interval>| {
         let delta = a.map_or(String::new(), |a| {
             let d = 100.0 * (b - a);
-            let class = if d > 0.05 { "up" } else if d < -0.05 { "down" } else { "same" };
+            let class = if d > 0.05 {
+                "up"
+            } else if d < -0.05 {
+                "down"
+            } else {
+                "same"
+            };
             format!("<td class=\"delta {class}\">{}</td>", signed(d, 1))
         });
         let ci = ci.map_or("<td></td>".to_owned(), |i| format!("<td class=\"ci\">{} – {}</td>", percent(i.low), percent(i.high)));
@@ -245,7 +296,12 @@ fn per_class(data: &ReportData) -> String {
             data.before.as_ref().and_then(|r| r.macro_avg),
             confidence.and_then(|c| c.macro_avg).and_then(|m| m.f1),
         ),
-        ("micro average", data.after.as_ref().and_then(|r| r.micro_avg), data.before.as_ref().and_then(|r| r.micro_avg), confidence.and_then(|c| c.accuracy)),
+        (
+            "micro average",
+            data.after.as_ref().and_then(|r| r.micro_avg),
+            data.before.as_ref().and_then(|r| r.micro_avg),
+            confidence.and_then(|c| c.accuracy),
+        ),
     ] {
         if let Some(a) = after {
             let before = before.filter(|_| data.before.as_ref().is_some_and(|r| r.per_class.is_some()));
