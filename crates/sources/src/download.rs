@@ -360,3 +360,7 @@ impl<'a> Part<'a> {
         discard(&self.note_path);
     }
 }
+
+#[cfg(test)]
+#[path = "download_tests.rs"]
+mod tests;

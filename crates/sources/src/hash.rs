@@ -65,6 +65,13 @@ pub(crate) fn base64url(bytes: &[u8]) -> String {
     base64(bytes, b"-_", false)
 }
 
+/// The same digest in the other notation.
+pub(crate) fn hex_to_base64url(digits: &str) -> String {
+    let bytes: Vec<u8> =
+        digits.as_bytes().chunks(2).map(|pair| pair.iter().fold(0, |n, c| n << 4 | (*c as char).to_digit(16).unwrap_or(0) as u8)).collect();
+    base64url(&bytes)
+}
+
 /// Ordinary base64 with padding (RFC 4648), for basic authentication.
 pub(crate) fn base64_padded(bytes: &[u8]) -> String {
     base64(bytes, b"+/", true)
@@ -263,6 +270,7 @@ mod tests {
             assert_eq!(base64_padded(plain.as_bytes()), coded);
             assert_eq!(base64url(plain.as_bytes()), coded.trim_end_matches('='));
         }
+        assert_eq!(hex_to_base64url("fbff"), "-_8");
         assert_eq!((base64_padded(&[0xfb, 0xff]), base64url(&[0xfb, 0xff])), ("+/8=".into(), "-_8".into()));
     }
 

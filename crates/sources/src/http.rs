@@ -242,3 +242,104 @@ enum Failure {
     Fault(String, Fault),
     Other(SourceError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{PATIENCE, Web};
+
+    fn fetch(url: &str) -> Fetch {
+        Fetch {
+            url: Url::parse(url).unwrap(),
+            headers: vec![("accept", "x/y".into())],
+            token: Some(Secret("t".into())),
+            trust: Trust { ca_files: Vec::new(), unverified: true },
+            proxy: None,
+            patience: PATIENCE,
+        }
+    }
+
+    #[test]
+    fn credentials_do_not_follow_to_another_origin() {
+        let web = Web::default();
+        web.redirect("https://h.example/a", "/b").redirect("https://h.example/b", "https://h.example:8443/c");
+        web.redirect("https://h.example:8443/c", "https://h.example/d").file("https://h.example/d", "x", &[]);
+        let reply = web.client().get(&fetch("https://h.example/a")).unwrap();
+        assert_eq!((reply.url.shown().as_str(), reply.text(9).unwrap().as_str()), ("https://h.example/d", "x"));
+        let sent: Vec<_> = web.calls().into_iter().map(|c| (c.sent("authorization").map(str::to_owned), c.trust.unverified)).collect();
+        let bearer = Some("Bearer t".to_owned());
+        assert_eq!(sent, [(bearer.clone(), true), (bearer.clone(), true), (None, false), (bearer, true)]);
+
+        web.redirect("https://us:pw@x.example/", "no");
+        web.redirect("https://x.example/", "https://o.example/").file("https://o.example/", "o", &[]);
+        web.client().get(&fetch("https://us:pw@x.example/")).unwrap();
+        let calls = web.calls();
+        assert_eq!((calls[0].url.as_str(), calls[0].sent("authorization")), ("https://x.example/", Some("Basic dXM6cHc=")));
+        assert_eq!(calls[1].sent("authorization"), None);
+    }
+
+    #[test]
+    fn redirects_that_are_refused() {
+        let web = Web::default();
+        web.redirect("https://h.example/down", "http://h.example/x").redirect("https://h.example/loop", "loop");
+        web.redirect("https://h.example/odd", "ftp://h.example/x").redirect("http://127.0.0.1/a", "http://127.0.0.1:5/b");
+        for (page, word) in [("down", "plain http"), ("loop", "circle"), ("odd", "no address")] {
+            let error = web.client().get(&fetch(&format!("https://h.example/{page}"))).err().unwrap().to_string();
+            assert!(error.contains(word), "{error}");
+        }
+        assert_eq!(web.client().get(&fetch("http://127.0.0.1/a")).unwrap().answer.status, 404);
+    }
+
+    #[test]
+    fn a_dead_host_is_asked_once() {
+        let web = Web::default();
+        for (host, kind) in [("a", FaultKind::NotResolved), ("b", FaultKind::Silent), ("c", FaultKind::Refused), ("d", FaultKind::Tls)] {
+            let url = format!("https://{host}.example/x");
+            web.fault(&url, kind);
+            let client = web.client();
+            let first = client.get(&fetch(&url)).err().unwrap().to_string();
+            let second = client.get(&fetch(&url)).err().unwrap().to_string();
+            assert!(first.starts_with(&format!("{host}.example: {kind:?}")) && second.contains("a moment ago"), "{first} {second}");
+            assert_eq!(web.calls().len(), 1, "{host}");
+        }
+        web.fault("https://e.example/x", FaultKind::Broken);
+        assert!(web.client().get(&fetch("https://e.example/x")).is_err());
+        assert_eq!(web.calls().len(), 3, "a broken exchange is tried again");
+    }
+
+    #[test]
+    fn offline_there_is_nothing_to_call() {
+        let client = Client::new(None, Proxies::default());
+        assert!(client.get(&fetch("https://h.example/")).err().unwrap().to_string().contains("offline"));
+    }
+
+    #[test]
+    fn proxies_by_environment_or_by_setting() {
+        let web = Web::default();
+        let mut client = web.client();
+        client.proxies = Proxies { https: Some("http://p:1".into()), none_for: vec!["n.example".into()], ..Proxies::default() };
+        web.redirect("https://h.example/", "https://n.example/");
+        client.get(&fetch("https://h.example/")).unwrap();
+        client.get(&Fetch { proxy: Some("http://own:2".into()), ..fetch("https://n.example/") }).unwrap();
+        let proxies: Vec<_> = web.calls().into_iter().map(|c| c.proxy).collect();
+        assert_eq!(proxies, [Some("http://p:1".into()), None, Some("http://own:2".into())]);
+    }
+
+    #[test]
+    fn errors_repeat_the_servers_words_but_no_pages() {
+        let web = Web::default();
+        let error = |status, headers: &[(&str, &str)], body: &str| {
+            web.status("https://h.example/f?sig=1", status, headers, body);
+            web.client().get(&fetch("https://h.example/f?sig=1")).unwrap().into_error("the file").to_string()
+        };
+        assert_eq!(error(401, &[], r#"{"error":"no  \n entry"}"#), "the file: access denied (401): no entry");
+        assert_eq!(
+            error(404, &[("content-type", "text/html")], "<html>page"),
+            "the file was not found: https://h.example/f?… does not exist"
+        );
+        assert_eq!(error(418, &[("content-type", "text/plain")], "teapot"), "https://h.example/f?…: HTTP status 418: teapot");
+        assert_eq!(error(500, &[("x-error-message", "down")], "x"), "https://h.example/f?…: HTTP status 500: down");
+        let long = web.file("https://h.example/long", "12345", &[]).client().get(&fetch("https://h.example/long")).unwrap();
+        assert!(long.text(4).unwrap_err().to_string().contains("longer than 4"));
+    }
+}

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::cache::below;
+use crate::cache::{below, discard};
 use crate::context::{Context, Found};
 use crate::download::{Job, download};
 use crate::error::{Result, SourceError};
@@ -141,6 +141,13 @@ impl Hub<'_> {
                 lacking.files = Some((commit, absent));
                 continue;
             }
+            if let Some(listing) = &listing {
+                let damaged = self.damaged(&snapshot, &selection, listing, progress)?;
+                if !damaged.is_empty() {
+                    lacking.files = Some((commit, damaged));
+                    continue;
+                }
+            }
             match self.found(&snapshot, &selection, &commit, true, progress) {
                 Ok(resolved) => return Ok(Disk::Here(Box::new(resolved))),
                 Err(error @ SourceError::Unusable { .. }) => lacking.reasons.push(error.to_string()),
@@ -155,6 +162,27 @@ impl Hub<'_> {
             return Ok(Disk::Here(resolved));
         }
         Ok(Disk::Lacking(lacking))
+    }
+
+    /// Files of the right size with the wrong content are put away, so that they are fetched again.
+    fn damaged(
+        &self,
+        snapshot: &Path,
+        selection: &Selection,
+        listing: &Listing,
+        progress: &mut dyn DownloadProgress,
+    ) -> Result<Vec<String>> {
+        let mut damaged = Vec::new();
+        for name in &selection.files {
+            let Some(Checksum::Sha256(expected)) = listing.file(name).and_then(|f| f.checksum.as_ref()) else { continue };
+            let path = snapshot.join(name);
+            if self.ctx.memory.sha256(&path, progress)? != *expected {
+                progress.note(&format!("{} is damaged; it has to be fetched again", path.display()));
+                discard(&path);
+                damaged.push(name.clone());
+            }
+        }
+        Ok(damaged)
     }
 
     /// Chooses among what is listed, else among what is there; `None` when that needs a README that is listed but not here.

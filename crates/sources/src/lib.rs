@@ -191,3 +191,7 @@ impl SourceSpec {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "sources_tests.rs"]
+mod tests;

@@ -58,7 +58,7 @@ fn absent(path: &Path, expanded: &Path) -> SourceError {
     let text = path.to_string_lossy();
     let parts: Vec<&str> = text.split('/').collect();
     let looks_like_repository = matches!(&parts[..], [org, name] if !org.is_empty() && !name.is_empty() && !org.starts_with(['.', '~']));
-    let hint = if looks_like_repository && !text.contains('\\') {
+    let hint = if looks_like_repository && !text.contains(['\\', ':']) {
         format!("; for the hub's repository of that name write hf:{text} (a data set: hf:datasets/{text})")
     } else if let Some((before, _)) = text.split_once(':').filter(|(b, _)| b.len() > 1 && b.chars().all(|c| c.is_ascii_alphanumeric())) {
         format!("; `{before}:` is no source that is known: there are hf:, pypi: and https://")

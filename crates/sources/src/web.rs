@@ -53,19 +53,20 @@ pub(crate) fn resolve(
             Some(Err(error)) => Err(error),
         }
     };
-    if !ctx.options.refresh || ctx.options.offline {
-        if let Some(resolved) = usable(progress)? {
-            return Ok(resolved);
-        }
+    if (!ctx.options.refresh || ctx.options.offline)
+        && let Some(resolved) = usable(progress)?
+    {
+        return Ok(resolved);
     }
     if ctx.options.offline {
         return Err(offline(&url, &place));
     }
     let _lock = ctx.cache.lock(&url.shown(), progress)?;
-    if !ctx.options.refresh {
-        if let Some(resolved) = usable(progress)? {
-            return Ok(resolved);
-        }
+    // Another process may have brought it while this one waited.
+    if !ctx.options.refresh
+        && let Some(resolved) = usable(progress)?
+    {
+        return Ok(resolved);
     }
     let shown = url.shown();
     let job = Job {

