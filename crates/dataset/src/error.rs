@@ -107,7 +107,7 @@ pub(crate) fn summarise<'a>(reasons: impl Iterator<Item = (String, &'a str)>) ->
             None => {}
         }
     }
-    groups.sort_by(|a, b| b.1.cmp(&a.1));
+    groups.sort_by_key(|(_, n, _)| std::cmp::Reverse(*n));
     let more = groups.len().saturating_sub(5);
     let mut text: Vec<String> = groups
         .iter()

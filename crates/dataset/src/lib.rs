@@ -11,6 +11,8 @@ pub mod sample;
 pub mod settings;
 pub mod shape;
 pub mod split;
+#[cfg(test)]
+mod testing;
 
 pub use error::{BadRow, Error};
 pub use import::{DatasetInfo, Loaded};

@@ -11,6 +11,9 @@ const SNIFFED: usize = 4096;
 /// Bytes decoded at a time.
 const CHUNK: usize = 64 * 1024;
 
+/// A stream of UTF-8.
+pub(crate) type Utf8 = Box<dyn BufRead + Send>;
+
 /// What a file's first bytes, or the recipe, say about its encoding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Detected {
@@ -49,10 +52,7 @@ pub(crate) fn detect(head: &[u8], declared: Option<&str>) -> Result<Detected, St
 }
 
 /// Opens a stream as UTF-8. Input that already is UTF-8 passes through unchecked: each format reports invalid bytes at their line.
-pub(crate) fn utf8<R: Read + Send + 'static>(
-    input: R,
-    declared: Option<&str>,
-) -> io::Result<Result<(Box<dyn BufRead + Send>, Detected), String>> {
+pub(crate) fn utf8<R: Read + Send + 'static>(input: R, declared: Option<&str>) -> io::Result<Result<(Utf8, Detected), String>> {
     let mut input = BufReader::with_capacity(CHUNK, input);
     // One `fill_buf` may return less than there is; the sniffed bytes are read in full and put back in front.
     let mut head = Vec::with_capacity(SNIFFED);
@@ -62,7 +62,7 @@ pub(crate) fn utf8<R: Read + Send + 'static>(
         Err(reason) => return Ok(Err(reason)),
     };
     let rest = io::Cursor::new(head.split_off(detected.mark)).chain(input);
-    let reader: Box<dyn BufRead + Send> = if detected.encoding == UTF_8 {
+    let reader: Utf8 = if detected.encoding == UTF_8 {
         Box::new(rest)
     } else {
         Box::new(BufReader::with_capacity(
@@ -109,12 +109,12 @@ impl<R: BufRead> Read for Transcoder<R> {
 
 /// The same text with every line end as `\n` (Windows' `\r\n`, old Macs' `\r`), and one at the end of the last line: what Python's
 /// text mode does. Line numbers then count the same in every format.
-pub(crate) fn universal_newlines(input: Box<dyn BufRead + Send>) -> Box<dyn BufRead + Send> {
+pub(crate) fn universal_newlines(input: Utf8) -> Utf8 {
     Box::new(BufReader::with_capacity(CHUNK, Newlines { input, after_return: false, last: b'\n' }))
 }
 
 struct Newlines {
-    input: Box<dyn BufRead + Send>,
+    input: Utf8,
     /// The byte before was `\r`: a `\n` now is its second half.
     after_return: bool,
     /// The last byte given out.
