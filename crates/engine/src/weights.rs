@@ -63,7 +63,9 @@ impl FrozenMatrix {
         }
     }
 
-    pub(crate) fn f32(&self) -> &[f32] {
+    /// The numbers in place, for measurements beside the engine's own products.
+    #[doc(hidden)]
+    pub fn as_f32(&self) -> &[f32] {
         match &self.storage {
             Storage::F32(data) => data,
         }
@@ -107,7 +109,7 @@ impl Matrix {
 
     pub(crate) fn f32<'s>(&'s self, params: &'s ParamStore) -> &'s [f32] {
         match self {
-            Matrix::Frozen(m) => m.f32(),
+            Matrix::Frozen(m) => m.as_f32(),
             Matrix::Param(id) => &params.get(*id).value,
         }
     }

@@ -1,5 +1,6 @@
 //! Quick measurements of single kernels: `cargo run --release -p kernels --example bench [filter]`.
 
+use kernels::lowrank;
 use kernels::mat::*;
 use kernels::matmul::*;
 use std::hint::black_box;
@@ -30,7 +31,19 @@ fn numbers(n: usize) -> Vec<f32> {
 }
 
 fn main() {
-    for t in [1usize, 4, 33, 528, 1024] {
+    for t in [32usize, 64, 128, 256] {
+        let (n, k) = (49152, 576);
+        let (x, w, mut y) = (numbers(t * k), numbers(n * k), numbers(t * n));
+        let mut dx = numbers(t * k);
+        let flop = 2.0 * (t * n * k) as f64;
+        time(&format!("head nt {t}"), flop, || {
+            matmul_nt(MatMut::new(&mut y, t, n), Mat::new(&x, t, k), Mat::new(&w, n, k), 1.0, Update::Set)
+        });
+        time(&format!("head nn {t}"), flop, || {
+            matmul_nn(MatMut::new(&mut dx, t, k), Mat::new(&y, t, n), Mat::new(&w, n, k), 1.0, Update::Set)
+        });
+    }
+    for t in [1usize, 2, 4, 8, 16, 33, 528, 1024] {
         for (n, k) in [(576, 576), (192, 576), (1536, 576), (576, 1536), (49152, 576), (8, 576), (576, 8), (8, 1536)] {
             if n == 49152 && t > 64 {
                 continue;
@@ -45,6 +58,20 @@ fn main() {
             time(&format!("nn {t}x{n} -> {k}"), flop, || {
                 matmul_nn(MatMut::new(&mut dx, t, k), Mat::new(&dy, t, n), Mat::new(&w, n, k), 1.0, Update::Set)
             });
+            if t <= 64 || n <= 32 {
+                time(&format!("dots {t}x{k} -> {n}"), flop, || {
+                    lowrank::dots(MatMut::new(&mut y, t, n), Mat::new(&x, t, k), Mat::new(&w, n, k), 1.0, Update::Set)
+                });
+            }
+            if n <= 32 {
+                time(&format!("expand {t}x{n} -> {k}"), flop, || {
+                    lowrank::expand(MatMut::new(&mut dx, t, k), Mat::new(&dy, t, n), Mat::new(&w, n, k), Update::Add)
+                });
+                let mut g = numbers(n * k);
+                time(&format!("outer {t}: {n}x{k}"), flop, || {
+                    lowrank::outer(MatMut::new(&mut g, n, k), Mat::new(&dy, t, n), Mat::new(&x, t, k), Update::Add)
+                });
+            }
             let mut dw = numbers(n * k);
             time(&format!("tn {t}: {n}x{k}"), flop, || {
                 matmul_tn(MatMut::new(&mut dw, n, k), Mat::new(&dy, t, n), Mat::new(&x, t, k), 1.0, Update::Add)

@@ -20,6 +20,7 @@ pub mod norm;
 mod par;
 pub mod pool;
 pub mod reduce;
+pub mod reference;
 pub mod rng;
 pub mod rope;
 mod simd;

@@ -17,8 +17,9 @@ use kernels::{dropout, elementwise, lowrank};
 
 /// Ranks up to this run on the kernels for short sides.
 const SHORT: usize = 32;
-/// Rows up to this are multiplied by dot products: weights are read once from memory and not packed.
-const FEW: usize = 8;
+/// Rows up to this are multiplied by dot products, which read the weight once as it lies: below this, packing it into
+/// panels costs more than it gains (measured; at one row everything waits for memory anyway).
+const FEW: usize = 48;
 
 /// A linear layer's shape and dropout keys, checked.
 pub(crate) struct Call<'l> {
