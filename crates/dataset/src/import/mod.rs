@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use crate::error::{BadRow, Error};
 use crate::settings::{FileFormat, SourceEntry};
 pub use info::DatasetInfo;
-pub use samples::{Loaded, Samples, load, stream};
+pub use samples::{Loaded, Samples, entry_for, load, stream};
 
 /// One row as the file has it: columns in the file's order.
 #[derive(Debug, Clone, PartialEq)]

@@ -86,6 +86,16 @@ pub fn stream(path: &Path, entry: &SourceEntry, task: &TaskSpec, answers: Answer
     Samples::new(open(path, entry)?, entry, task, answers)
 }
 
+/// What `entry` says about columns, for another file (`eval --data FILE`): if the file has the entry's columns they mean the same
+/// there, and if not (as in the rows that a run wrote, where every column is named by its role) its own names count. Filter, split and
+/// limits belong to the entry's own source and are not carried over.
+pub fn entry_for(path: &Path, entry: &SourceEntry) -> Result<SourceEntry, Error> {
+    let bare = SourceEntry { tags: entry.tags.clone(), ..SourceEntry::new(path.to_string_lossy()) };
+    let first = open(path, &bare)?.find_map(Result::ok);
+    let has_all = first.is_some_and(|row| entry.columns.values().all(|spec| row.fields.contains_key(&spec.column)));
+    Ok(if has_all { SourceEntry { columns: entry.columns.clone(), shape: entry.shape, ..bare } } else { bare })
+}
+
 /// If `files` hold a catalogue and the entry names one of its data sets: that data set's files and meaning. What the entry itself
 /// says wins over the catalogue.
 fn from_catalogue(files: &[PathBuf], entry: &SourceEntry) -> Result<Option<(Vec<PathBuf>, SourceEntry)>, Error> {
@@ -323,6 +333,17 @@ mod tests {
         let (_dir, b) = file("b.csv", "text,label\nc,0\nd,1\n");
         let loaded = load(&[a, b], &entry(json!({"source": "r", "num_samples": 3})), &task()).unwrap();
         assert_eq!(loaded.samples.iter().map(Sample::text).collect::<Vec<_>>(), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn columns_carry_over_to_files_that_have_them() {
+        let entry = entry(json!({"source": "r", "where": {"x": 1}, "columns": {"text": "评论"}}));
+        let (_dir, same) = file("same.csv", "评论,label\n好,1\n");
+        let (_dir, own) = file("own.jsonl", "{\"text\": \"好\", \"label\": \"positive\"}\n");
+        for path in [same, own] {
+            let loaded = load(std::slice::from_ref(&path), &entry_for(&path, &entry).unwrap(), &task()).unwrap();
+            assert_eq!((loaded.samples[0].text(), loaded.samples[0].label()), ("好".into(), Some("positive")));
+        }
     }
 
     #[test]

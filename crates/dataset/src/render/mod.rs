@@ -129,7 +129,8 @@ pub struct Renderer {
     method: Method,
 }
 
-/// What the task prepared.
+/// What the task prepared. There is one in a renderer: its size does not matter.
+#[allow(clippy::large_enum_variant)]
 enum Method {
     Classify(Classify),
     /// Conversations; `None` if the model has no template and the recipe declares none. Prompt and completion are joined plainly
