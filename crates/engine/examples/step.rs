@@ -51,11 +51,7 @@ fn main() -> Result<()> {
         .map(|i| Layer {
             norm1: norm(i),
             norm2: norm(i),
-            linears: shapes
-                .iter()
-                .enumerate()
-                .map(|(j, &(o, n))| lora(&mut p, frozen(o, n, (i * 7 + j) as u64 + 1), o, n))
-                .collect(),
+            linears: shapes.iter().enumerate().map(|(j, &(o, n))| lora(&mut p, frozen(o, n, (i * 7 + j) as u64 + 1), o, n)).collect(),
         })
         .collect();
     let final_norm = norm(0);
@@ -71,7 +67,7 @@ fn main() -> Result<()> {
     };
     let segments = Segments::from_lengths(&vec![len; rows]);
     let ids: Vec<u32> = (0..t as u32).map(|i| i * 7919 % VOCAB as u32).collect();
-    let trained: Vec<u32> = (0..t as u32).filter(|i| all || (*i as usize + 2) % len == 0).collect();
+    let trained: Vec<u32> = (0..t as u32).filter(|i| all || (*i as usize + 2).is_multiple_of(len)).collect();
     let targets: Vec<Target> =
         trained.iter().map(|&row| Target { row, token: row * 31 % VOCAB as u32, weight: 1.0 / trained.len() as f32 }).collect();
     let arena = Arena::new();
@@ -85,8 +81,7 @@ fn main() -> Result<()> {
         let mut x = tape.embedding(&embed, &ids)?;
         for l in &layers {
             let h = tape.norm(&x, &l.norm1)?;
-            let (q, k, v) =
-                (tape.linear(&h, &l.linears[0])?, tape.linear(&h, &l.linears[1])?, tape.linear(&h, &l.linears[2])?);
+            let (q, k, v) = (tape.linear(&h, &l.linears[0])?, tape.linear(&h, &l.linears[1])?, tape.linear(&h, &l.linears[2])?);
             drop(h);
             let o = tape.attention(q.full(), k.full(), v.full(), &spec, &segments, None)?;
             drop((q, k, v));

@@ -83,7 +83,7 @@ impl Shape {
 
     fn check(&self, spans: &[Span], k: &Heads, v: &Heads) {
         assert!(self.dim > 0 && self.dim <= MAX_HEAD, "attention: heads of {} elements", self.dim);
-        assert!(self.kv_heads > 0 && self.heads % self.kv_heads == 0, "attention: heads do not divide");
+        assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "attention: heads do not divide");
         let mut next = 0;
         for s in spans {
             // In order and without overlap: tasks of different spans write different rows.

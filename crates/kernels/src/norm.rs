@@ -154,7 +154,7 @@ dispatch!(fn weight_isa = weight_body(dw: &mut [f32], dy: &[f32], x: &[f32], mea
 /// `y = norm(x)·w + b` for each row of `w.len()` elements.
 pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32) {
     let cols = w.len();
-    assert!(y.len() == x.len() && cols > 0 && x.len() % cols == 0, "norm: shapes disagree");
+    assert!(y.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     assert!(b.is_none_or(|b| b.len() == cols), "norm: the bias has another length than the weight");
     let out = Shared::new(y);
     par::ranges(x.len() / cols, par::rows_per_task(cols), |first, count| {
@@ -167,7 +167,7 @@ pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kin
 /// The gradient to `x`, set or added to `dx`.
 pub fn backward(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, eps: f32, update: Update) {
     let cols = w.len();
-    assert!(dx.len() == x.len() && dy.len() == x.len() && cols > 0 && x.len() % cols == 0, "norm: shapes disagree");
+    assert!(dx.len() == x.len() && dy.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     let out = Shared::new(dx);
     par::ranges(x.len() / cols, par::rows_per_task(cols), |first, count| {
         let range = first * cols..(first + count) * cols;
@@ -180,7 +180,7 @@ pub fn backward(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, ep
 /// `dw += Σ dy·x̂`, rows in order. `scratch` holds two numbers for each row.
 pub fn backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], kind: Kind, eps: f32, scratch: &mut [f32]) {
     let cols = dw.len();
-    assert!(dy.len() == x.len() && cols > 0 && x.len() % cols == 0, "norm: shapes disagree");
+    assert!(dy.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     let rows = x.len() / cols;
     assert!(scratch.len() >= 2 * rows, "norm: scratch too short");
     let out = Shared::new(scratch);

@@ -41,6 +41,9 @@ impl Place {
 
     /// True if no two heads overlap.
     fn disjoint(&self, tokens: usize, heads: usize, dim: usize) -> bool {
+        if tokens == 0 || heads == 0 {
+            return true;
+        }
         let (inner, outer, n) = if self.token <= self.head { (self.token, self.head, tokens) } else { (self.head, self.token, heads) };
         let inner_ok = n <= 1 || inner >= dim;
         let other = if self.token <= self.head { heads } else { tokens };

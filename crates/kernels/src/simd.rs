@@ -483,10 +483,10 @@ pub(crate) unsafe fn tanh<S: Simd>(x: S::V) -> S::V {
         // Cephes' tanhf for |x| < 0.625.
         let z = S::mul(x, x);
         let mut p = S::splat(-5.704_988_7e-3);
-        p = S::fma(p, z, S::splat(2.063_908_9e-2));
+        p = S::fma(p, z, S::splat(2.063_909e-2));
         p = S::fma(p, z, S::splat(-5.373_971_5e-2));
         p = S::fma(p, z, S::splat(1.333_144_2e-1));
-        p = S::fma(p, z, S::splat(-3.333_328_2e-1));
+        p = S::fma(p, z, S::splat(-3.333_328e-1));
         let small = S::fma(S::mul(p, z), x, x);
         S::select_lt(a, S::splat(0.625), small, S::copysign(big, x))
     }

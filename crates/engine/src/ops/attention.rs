@@ -55,7 +55,7 @@ impl AttentionSpec {
 
     fn check(&self, op: &'static str, segments: &Segments) -> Result<()> {
         let invalid = |reason: String| Err(EngineError::Invalid { op, reason });
-        if self.n_kv_heads == 0 || self.n_heads == 0 || self.n_heads % self.n_kv_heads != 0 {
+        if self.n_kv_heads == 0 || self.n_heads == 0 || !self.n_heads.is_multiple_of(self.n_kv_heads) {
             return invalid(format!("{} query heads cannot share {} key heads", self.n_heads, self.n_kv_heads));
         }
         if self.head_dim == 0 || self.head_dim > MAX_HEAD {
