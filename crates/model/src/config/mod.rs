@@ -211,3 +211,52 @@ fn rope_scaling_json(scaling: &RopeScaling) -> Option<Value> {
         }),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every kind of scaling, and every family, is written so that it is read back as the same.
+    #[test]
+    fn synthesised_configurations_are_read_back() {
+        let kinds = [
+            json!({"rope_type": "linear", "factor": 3.0}),
+            json!({"rope_type": "dynamic", "factor": 2.0}),
+            json!({"rope_type": "longrope", "short_factor": ([1.0; 8]), "long_factor": ([2.0; 8]),
+                   "original_max_position_embeddings": 64}),
+            json!({"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 32, "mscale": 0.8,
+                   "mscale_all_dim": 0.5, "truncate": false}),
+            json!({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+                   "original_max_position_embeddings": 64}),
+        ];
+        for family in &crate::family::FAMILIES {
+            for kind in &kinds {
+                let json = json!({
+                    "model_type": family.model_type, "vocab_size": 9, "hidden_size": 64, "intermediate_size": 48,
+                    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "n_embd": 64, "n_head": 4,
+                    "n_layer": 2, "n_positions": 77, "n_inner": 99, "max_position_embeddings": 256, "rope_theta": 77.0,
+                    "rope_scaling": kind, "rms_norm_eps": 3e-5, "layer_norm_eps": 3e-5, "attention_bias": true,
+                    "mlp_bias": true, "use_qkv_bias": true, "partial_rotary_factor": if family.model_type == "stablelm" { 0.5 } else { 1.0 },
+                    "tie_word_embeddings": true,
+                });
+                let mut json = json;
+                if family.model_type == "stablelm" && kind["rope_type"] == "longrope" {
+                    json["rope_scaling"]["short_factor"] = json!([1.0; 4].to_vec());
+                    json["rope_scaling"]["long_factor"] = json!([2.0; 4].to_vec());
+                }
+                let read = |json: &Value| ModelConfig::from_config_json(json, "config.json").expect("a valid configuration");
+                let config = read(&json);
+                let mut bare = config.clone();
+                bare.raw.clear();
+                let again = read(&bare.to_config_json("float32"));
+                let shown = |mut c: ModelConfig| {
+                    c.raw.clear();
+                    // dropout is not written: GGUF, for which this is, has none
+                    c.dropout = Dropouts::default();
+                    format!("{c:?}")
+                };
+                assert_eq!(shown(again), shown(config), "{family:?} {kind}");
+            }
+        }
+    }
+}
