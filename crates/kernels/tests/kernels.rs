@@ -327,7 +327,9 @@ fn spans(lengths: &[usize], dim: usize) -> (Vec<Span>, usize) {
 
 #[test]
 fn attention_against_the_definition() {
-    let cases: [(usize, usize, usize, &[usize], bool, usize); 8] = [
+    // Query heads, key heads, width, lengths, causal, window.
+    type Case = (usize, usize, usize, &'static [usize], bool, usize);
+    let cases: [Case; 8] = [
         (1, 1, 1, &[1], true, usize::MAX),
         (2, 1, 5, &[0, 3, 1], true, usize::MAX),
         (9, 3, 64, &[33, 7], true, usize::MAX),
