@@ -2,7 +2,7 @@
 //! (Dao et al. 2022, arXiv:2205.14135; the tiles here are sized for L1/L2 instead of a GPU's shared memory).
 //!
 //! *Lanes are queries.* For one key/value head the queries of all its query heads form one list (token-major, the
-//! heads of the group innermost); a task takes [`LANES`] of them, transposed once, and walks the keys in tiles counted
+//! heads of the group innermost); a task takes `LANES` of them, transposed once, and walks the keys in tiles counted
 //! from the beginning of the sequence. Scores of a tile are `[key, query]`, so that maximum, sum and rescaling are
 //! vertical operations, keys and values are read as they lie, and each query's arithmetic is the same whichever
 //! others share its task: a token decoded alone with a cache gets the same bits as in a full pass, a segment packed

@@ -2,7 +2,7 @@
 //!
 //! Each kernel takes plain slices with their shapes and strides, allocates nothing, runs on rayon's current thread
 //! pool, and gives the same bytes whatever the number of threads: work is cut by shape alone, and a reduction over
-//! rows sums fixed chunks in a fixed order. [`reference`] holds a slow readable version of every kernel; tests
+//! rows sums fixed chunks in a fixed order. [`mod@reference`] holds a slow readable version of every kernel; tests
 //! compare the two at odd sizes on every instruction set that the machine has (see [`cpu`]).
 //!
 //! `unsafe` lives here (and in the one module of `containers` that maps files) and nowhere else.
