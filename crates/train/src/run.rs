@@ -199,9 +199,9 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
     let (mut progress, resumed) = begin(setup, params, &mut optimizer, observer)?;
     let kept_bytes = resumed.as_ref().map_or(0, |(_, saved)| saved.metrics_bytes);
     let kept_events = resumed.as_ref().and_then(|(_, saved)| saved.events.clone());
-    let (metrics, metrics_cut) = MetricsFile::open(setup.disk, setup.output, kept_bytes)?;
+    let (metrics, metrics_cut) = MetricsFile::begin(setup.disk, setup.output, kept_bytes)?;
     let events = match arguments.report_to.tensorboard() {
-        true => Some(EventsFile::open(setup.disk, setup.output, kept_events.as_ref(), clock.unix_time())?),
+        true => Some(EventsFile::begin(setup.disk, setup.output, kept_events.as_ref(), clock.unix_time())?),
         false => None,
     };
     if let Some((path, _)) = &resumed {

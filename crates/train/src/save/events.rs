@@ -17,7 +17,7 @@ pub(crate) struct EventsFile {
 impl EventsFile {
     /// Opens the file that a checkpoint remembers and cuts it back, or begins a new one (and removes any other, which
     /// could only be of a run that left no checkpoint).
-    pub fn open(disk: &dyn Disk, output: &Path, continued: Option<&(String, u64)>, unix_time: f64) -> Result<Self> {
+    pub fn begin(disk: &dyn Disk, output: &Path, continued: Option<&(String, u64)>, unix_time: f64) -> Result<Self> {
         let dir = output.join(TENSORBOARD_DIR);
         if let Some((name, bytes)) = continued {
             let path = dir.join(name);

@@ -23,7 +23,7 @@ impl MetricsFile {
     /// Opens the file in `output` and cuts it back to `keep` bytes; also returns the number of lines cut.
     ///
     /// If the file is shorter than that (a crash of the system, or someone's editor), its whole lines stay.
-    pub fn open(disk: &dyn Disk, output: &Path, keep: u64) -> Result<(Self, u64)> {
+    pub fn begin(disk: &dyn Disk, output: &Path, keep: u64) -> Result<(Self, u64)> {
         let path = output.join(METRICS_FILE);
         let (keep, cut) = load::metrics::cut_at(&path, keep)?;
         Ok((Self { growing: Growing::open(disk, &path, keep)? }, cut))
