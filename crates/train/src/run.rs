@@ -1,7 +1,7 @@
 //! The training loop, from top to bottom.
 //!
-//! [`run`] prepares, [`train`] is the loop: which rows, their gradients, the update, then what is told, evaluated and saved.
-//! Everything that a step needs is a function of settings, data and [`Progress`]; so a run that is killed and resumed
+//! [`run`] prepares, `train` is the loop: which rows, their gradients, the update, then what is told, evaluated and saved.
+//! Everything that a step needs is a function of settings, data and `Progress`; so a run that is killed and resumed
 //! computes the same bytes as one that is not.
 
 use std::collections::{BTreeMap, VecDeque};

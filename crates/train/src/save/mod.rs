@@ -1,7 +1,7 @@
 //! Everything that training writes: checkpoints, `metrics.jsonl`, TensorBoard events, and the lock on the directory.
 //!
 //! The promise of this folder: whenever the process dies, the disk fills up or the power fails, the checkpoints that
-//! were reported as saved are whole. All writing goes through [`disk::Disk`], so that tests can break every single file
+//! were reported as saved are whole. All writing goes through `disk::Disk`, so that tests can break every single file
 //! operation and look at what is left.
 
 pub(crate) mod checkpoint;
