@@ -19,6 +19,10 @@ use text::{DecodeStream, Tokenizer};
 /// keep the activations of a long prompt small.
 pub const PREFILL_TOKENS: usize = 1024;
 
+/// Prompts that decode together; more of them follow in batches. Bounds the memory of the cache, and beyond it a step
+/// gains little: the weights are read once for all of them.
+pub const MOST_TOGETHER: usize = 16;
+
 /// Why a generation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -82,7 +86,8 @@ pub enum Event<'a> {
 /// Called with each [`Event`]; breaking ends all sequences that still run with [`FinishReason::Cancelled`].
 pub type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
 
-/// Continues every prompt and returns the texts in the order of the prompts.
+/// Continues every prompt and returns the texts in the order of the prompts, [`MOST_TOGETHER`] at a time. After a break
+/// the prompts that were never begun come back empty, without an event.
 ///
 /// # Errors
 /// Settings out of range, empty or too long prompts, ids outside the vocabulary, a model that gives NaN.
@@ -95,11 +100,35 @@ pub fn generate(
     sampling: &SamplingParams,
     on_event: &mut OnEvent<'_>,
 ) -> Result<Vec<Generation>, GenerateError> {
+    sampling.validate()?;
     let context = decoder.config.max_positions;
     check_prompts(decoder, prompts, context)?;
-    let longest = prompts.iter().map(|p| p.ids.len()).max().unwrap_or(0);
-    let mut cache = decoder.cache(prompts.len(), context.min(longest.saturating_add(sampling.max_new_tokens)));
-    run(Model { decoder, params, arena, tokenizer }, &mut cache, &vec![0; prompts.len()], prompts, sampling, on_event)
+    let model = Model { decoder, params, arena, tokenizer };
+    let mut results = Vec::with_capacity(prompts.len());
+    let mut cancelled = false;
+    for batch in prompts.chunks(MOST_TOGETHER) {
+        let first = results.len();
+        let mut on_event = |event: Event<'_>| {
+            let flow = on_event(match event {
+                Event::Text { index, piece } => Event::Text { index: first + index, piece },
+                Event::Done { index, generation } => Event::Done { index: first + index, generation },
+            });
+            cancelled |= flow.is_break();
+            flow
+        };
+        let longest = batch.iter().map(|p| p.ids.len()).max().unwrap_or(0);
+        let mut cache = decoder.cache(batch.len(), context.min(longest.saturating_add(sampling.max_new_tokens)));
+        results.extend(run(model, &mut cache, &vec![0; batch.len()], batch, sampling, &mut on_event)?);
+        if cancelled {
+            break;
+        }
+    }
+    // Prompts that were never begun.
+    for p in &prompts[results.len()..] {
+        let prompt = p.text.clone();
+        results.push(Generation { prompt, text: String::new(), finish_reason: FinishReason::Cancelled, logprob: 0.0, tokens: Vec::new() });
+    }
+    Ok(results)
 }
 
 /// What a run reads and never changes.

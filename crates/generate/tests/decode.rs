@@ -4,6 +4,7 @@ mod common;
 
 use common::{load, tokenizer};
 use engine::{Arena, ParamStore, Segments, Tape};
+use generate::decode::MOST_TOGETHER;
 use generate::{Event, FinishReason, GenerateError, Generation, Prompt, SamplingParams, Session, generate, sample};
 use model::Decoder;
 use serde_json::Value;
@@ -209,6 +210,30 @@ fn cancelling_ends_everything_at_once() {
     .unwrap();
     assert_eq!(got.len(), 2);
     assert!(got.iter().all(|g| g.finish_reason == FinishReason::Cancelled && g.tokens.len() < 30));
+}
+
+#[test]
+fn more_prompts_than_fit_together_follow_in_batches() {
+    let (decoder, tokenizer) = (load("llama_gqa"), tokenizer(2));
+    let prompts: Vec<Prompt> = (0..MOST_TOGETHER * 2 + 3).map(|i| prompt(&[5 + i as u32 % 30, 10], i as u64)).collect();
+    let mut done = Vec::new();
+    let mut on_event = |event: Event<'_>| {
+        if let Event::Done { index, .. } = event {
+            done.push(index);
+        }
+        if done.len() == MOST_TOGETHER + 1 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let got = generate(&decoder, &ParamStore::new(), &Arena::new(), &tokenizer, &prompts, &limit(4), &mut on_event).unwrap();
+    assert_eq!(got.len(), prompts.len());
+    done.sort_unstable();
+    // The first batch and, cancelled, the second; of the third nothing was begun.
+    assert_eq!(done, (0..2 * MOST_TOGETHER).collect::<Vec<_>>());
+    assert!(got[2 * MOST_TOGETHER..].iter().all(|g| g.finish_reason == FinishReason::Cancelled && g.tokens.is_empty()));
+    for i in [0, MOST_TOGETHER - 1] {
+        assert_same(&got[i], &run(&decoder, &tokenizer, &prompts[i..=i], &limit(4))[0]);
+    }
+    let all = run(&decoder, &tokenizer, &prompts, &limit(4));
+    assert!(all.iter().zip(&prompts).all(|(g, p)| g.prompt == p.text && g.finish_reason != FinishReason::Cancelled));
 }
 
 #[test]
