@@ -79,11 +79,13 @@ ROPE = {
     "rope_linear": llama(rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}),
     "rope_dynamic": llama(max_position_embeddings=16,
                           rope_parameters={"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}),
-    "rope_yarn": llama(rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0,
-                                        "original_max_position_embeddings": 16}),
+    # bases and contexts such that the ramp between kept and interpolated pairs covers several of the eight
+    "rope_yarn": llama(head_dim=16, rope_parameters={
+        "rope_type": "yarn", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 64,
+        "beta_fast": 8.0, "beta_slow": 0.5}),
     "rope_yarn_mscale": llama(head_dim=16, rope_parameters={
-        "rope_type": "yarn", "rope_theta": 5000.0, "factor": 8.0, "original_max_position_embeddings": 16,
-        "beta_fast": 16.0, "beta_slow": 2.0, "mscale": 0.8, "mscale_all_dim": 0.5, "truncate": False}),
+        "rope_type": "yarn", "rope_theta": 50.0, "factor": 8.0, "original_max_position_embeddings": 48,
+        "beta_fast": 6.0, "beta_slow": 1.0, "mscale": 0.8, "mscale_all_dim": 0.5, "truncate": False}),
     "rope_llama3": llama(head_dim=16, rope_parameters={
         "rope_type": "llama3", "rope_theta": 100.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 32}),

@@ -44,7 +44,8 @@ pub fn check_file(name: &str, text: &str) -> Vec<String> {
     let pure = in_src && PURE.contains(&krate);
     for (number, line) in text.lines().enumerate() {
         // Unit tests stand at a file's end; what they do is their own business.
-        if line.trim_start().starts_with("#[cfg(test)]") && !text.lines().nth(number + 1).is_some_and(|next| next.trim_end().ends_with(';')) {
+        if line.trim_start().starts_with("#[cfg(test)]") && !text.lines().nth(number + 1).is_some_and(|next| next.trim_end().ends_with(';'))
+        {
             break;
         }
         if line.starts_with("#![cfg(test)]") {
@@ -89,7 +90,11 @@ mod tests {
         assert_eq!(problems("crates/text/src/a.rs", "eprintln!(\"x\")"), 1);
         assert_eq!(problems("crates/model/src/a.rs", "std::env::var(\"X\")"), 2);
         assert_eq!(problems("crates/tunesmith/src/a.rs", "todo!()"), 1);
-        assert_eq!(problems("crates/train/src/a.rs", "#[cfg(test)]\nmod laws;\nuse std::fs;"), 1, "a test module's declaration ends nothing");
+        assert_eq!(
+            problems("crates/train/src/a.rs", "#[cfg(test)]\nmod laws;\nuse std::fs;"),
+            1,
+            "a test module's declaration ends nothing"
+        );
     }
 
     #[test]

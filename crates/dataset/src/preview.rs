@@ -98,8 +98,12 @@ pub struct PreviewRow {
 pub struct PreviewToken {
     /// Its id.
     pub id: u32,
-    /// What it stands for; bytes that are no whole characters as `<E4BD>`.
+    /// What it stands for. Of tokens that share a character the last has it and the others have nothing, so that the texts of a row
+    /// joined are the row's text.
     pub text: String,
+    /// Its bytes in hexadecimal, if they are not whole characters (`E4BD`, two thirds of 你).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<String>,
     /// Whether the model learns to write it.
     pub trained: bool,
 }
@@ -122,17 +126,22 @@ pub fn preview(loaded: &Loaded, samples: &[Sample], rendered: &RenderedRows, ren
 
 /// One row in full.
 pub fn preview_row(sample: &Sample, row: &Rendered, tokenizer: &Tokenizer) -> PreviewRow {
-    let token = |(i, &id): (usize, &u32)| PreviewToken {
-        id,
-        text: surface(id, tokenizer),
+    // Bytes of characters that are not whole yet.
+    let mut pending: Vec<u8> = Vec::new();
+    let mut tokens = Vec::with_capacity(row.input_ids.len());
+    for (i, &id) in row.input_ids.iter().enumerate() {
+        let own = tokenizer.byte_surface(id).unwrap_or_default();
+        pending.extend_from_slice(&own);
+        let text = whole_characters(&mut pending, i + 1 == row.input_ids.len());
+        let bytes = std::str::from_utf8(&own).is_err().then(|| own.iter().map(|b| format!("{b:02X}")).collect());
         // The first token of a row is predicted by nothing.
-        trained: i > 0 && row.labels[i] != IGNORED,
-    };
+        tokens.push(PreviewToken { id, text, bytes, trained: i > 0 && row.labels[i] != IGNORED });
+    }
     PreviewRow {
         id: sample.id.clone(),
         origin: sample.origin.clone(),
         answer: sample.answer(),
-        tokens: row.input_ids.iter().enumerate().map(token).collect(),
+        tokens,
         input_ids: row.input_ids.clone(),
         attention_mask: row.attention_mask(),
         labels: row.labels.clone(),
@@ -140,12 +149,26 @@ pub fn preview_row(sample: &Sample, row: &Rendered, tokenizer: &Tokenizer) -> Pr
     }
 }
 
-fn surface(id: u32, tokenizer: &Tokenizer) -> String {
-    match tokenizer.byte_surface(id).map(String::from_utf8) {
-        Some(Ok(text)) => text,
-        Some(Err(e)) => format!("<{}>", e.as_bytes().iter().map(|b| format!("{b:02X}")).collect::<String>()),
-        None => format!("<id {id}>"),
+/// Takes what is decodable off `pending`: an unfinished character at its end stays, unless nothing can follow.
+fn whole_characters(pending: &mut Vec<u8>, last: bool) -> String {
+    let mut text = String::new();
+    while let Err(e) = std::str::from_utf8(pending) {
+        let valid = e.valid_up_to();
+        text.push_str(&String::from_utf8_lossy(&pending[..valid]));
+        match e.error_len() {
+            None if !last => {
+                pending.drain(..valid);
+                return text;
+            }
+            bad => {
+                text.push('\u{FFFD}');
+                pending.drain(..bad.map_or(pending.len(), |n| valid + n));
+            }
+        }
     }
+    text.push_str(&String::from_utf8_lossy(pending));
+    pending.clear();
+    text
 }
 
 /// Statistics of row lengths.
@@ -208,13 +231,26 @@ mod tests {
         let preview = preview(&loaded, &samples, &rendered, &renderer, 1);
         let row = &preview.rows[0];
         let tokens: Vec<_> = row.tokens.iter().map(|t| (t.text.as_str(), t.trained)).collect();
-        assert_eq!(tokens, [("<E5>", false), ("<A5>", false), ("<BD>", false), (":", false), (" p", true), ("<|im_end|>", true)]);
+        assert_eq!(tokens, [("", false), ("", false), ("好", false), (":", false), (" p", true), ("<|im_end|>", true)]);
+        assert_eq!(row.tokens[1].bytes.as_deref(), Some("A5"));
         assert_eq!(row.attention_mask, [1; 6]);
         assert_eq!(row.labels[..4], [IGNORED; 4]);
         assert_eq!((preview.truncated.len(), preview.dropped.len(), preview.rows.len()), (1, 1, 1));
         assert_eq!((preview.lengths.rows, preview.lengths.max, preview.lengths.trained_tokens), (2, 10, 4));
         assert_eq!(preview.labels["差"], 1);
         assert!(serde_json::to_string(&preview).unwrap().contains("\"attention_mask\":[1,1,1,1,1,1]"));
+    }
+
+    #[test]
+    fn half_characters_wait_for_their_other_half() {
+        let mut pending = b"a\xE5\xA5".to_vec();
+        assert_eq!(whole_characters(&mut pending, false), "a");
+        pending.push(0xBD);
+        assert_eq!(whole_characters(&mut pending, false), "好");
+        pending.extend(b"\xFFb\xE5");
+        assert_eq!(whole_characters(&mut pending, false), "\u{FFFD}b");
+        assert_eq!(whole_characters(&mut pending, true), "\u{FFFD}");
+        assert!(pending.is_empty());
     }
 
     fn row(length: usize) -> Rendered {

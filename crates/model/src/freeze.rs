@@ -110,8 +110,10 @@ fn choose<'s>(decoder: &Decoder, slots: &'s [Slot], part: &FreezePart) -> Result
     Ok(slots.iter().zip(chosen).filter(|(_, c)| *c).map(|(s, _)| s).collect())
 }
 
+type NameTest = Box<dyn Fn(&str) -> bool>;
+
 /// A test of tensor names from what a user wrote.
-fn name_test(name: &str) -> Result<Box<dyn Fn(&str) -> bool>> {
+fn name_test(name: &str) -> Result<NameTest> {
     // a dot alone is how names are written, not a sign of a pattern
     if name.contains(['\\', '[', ']', '(', ')', '*', '+', '?', '|', '^', '$', '{', '}']) {
         let regex = Regex::new(name).map_err(|e| {

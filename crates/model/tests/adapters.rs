@@ -14,6 +14,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Name -> shape and numbers.
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
 const CASES: [(&str, &[&str]); 4] = [
     ("llama_mha", &["all_linear", "modules_to_save", "lm_head"]),
     ("llama_gqa", &["all_linear", "patterns", "layers"]),
@@ -25,12 +28,12 @@ fn read_json(path: &Path) -> Value {
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
-fn tensors(path: &Path) -> BTreeMap<String, (Vec<usize>, Vec<f32>)> {
+fn tensors(path: &Path) -> Tensors {
     let file = SafetensorsFile::open(path).unwrap();
     file.tensors().map(|t| (t.name.to_owned(), (t.shape.to_vec(), t.to_f32().unwrap()))).collect()
 }
 
-fn write_tensors(path: &Path, tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>) {
+fn write_tensors(path: &Path, tensors: &Tensors) {
     let list = tensors.iter().map(|(n, (shape, data))| LazyTensor::from_f32(n, DType::F32, shape.clone(), data));
     write_safetensors(path, &BTreeMap::new(), list).unwrap();
 }
@@ -204,7 +207,7 @@ fn unknown_keys_are_ignored_and_those_that_change_the_arithmetic_refused() {
 
 #[test]
 fn adapters_that_do_not_fit_say_what_does_not() {
-    let refuse = |case: &str, change: &dyn Fn(&mut BTreeMap<String, (Vec<usize>, Vec<f32>)>)| {
+    let refuse = |case: &str, change: &dyn Fn(&mut Tensors)| {
         let dir = tempfile::tempdir().unwrap();
         copy_dir(&data(case).join("adapters/all_linear"), dir.path());
         let path = dir.path().join("adapter_model.safetensors");

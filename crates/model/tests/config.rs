@@ -214,3 +214,96 @@ fn gguf_keys_that_change_the_arithmetic() {
     assert!(refused("general.architecture", String("rwkv6".into())).contains("llama, qwen2, stablelm, gpt2"));
     assert!(refused("llama.block_count", U32(0)).contains("llama.block_count: must not be zero"));
 }
+
+mod properties {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            (0u64..70).prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            "[a-z_0-9]{0,8}".prop_map(Value::from),
+            prop::collection::vec(0u64..5, 0..4).prop_map(Value::from),
+        ]
+    }
+
+    fn object(keys: &'static [&'static str]) -> impl Strategy<Value = Value> {
+        prop::collection::vec((prop::sample::select(keys), value()), 0..4)
+            .prop_map(|list| Value::Object(list.into_iter().map(|(k, v)| (k.to_owned(), v)).collect()))
+    }
+
+    const FIELDS: &[&str] = &[
+        "vocab_size",
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "head_dim",
+        "max_position_embeddings",
+        "rms_norm_eps",
+        "hidden_act",
+        "rope_theta",
+        "sliding_window",
+        "layer_types",
+        "tie_word_embeddings",
+        "n_embd",
+        "n_head",
+        "n_layer",
+        "n_inner",
+        "n_positions",
+        "partial_rotary_factor",
+        "architectures",
+        "use_sliding_window",
+        "max_window_layers",
+        "embd_pdrop",
+    ];
+    const ROPE: &[&str] = &[
+        "factor",
+        "rope_theta",
+        "original_max_position_embeddings",
+        "attention_factor",
+        "beta_fast",
+        "beta_slow",
+        "low_freq_factor",
+        "high_freq_factor",
+        "short_factor",
+        "long_factor",
+        "truncate",
+        "partial_rotary_factor",
+    ];
+
+    proptest! {
+        /// Whatever stands in the fields: an error or a configuration whose tensors can be listed, never a panic or an
+        /// allocation by the file's word.
+        #[test]
+        fn any_configuration_is_read_or_refused(
+            family in prop::sample::select(&["llama", "mistral", "qwen2", "stablelm", "gpt2"][..]),
+            changes in object(FIELDS),
+            rope in object(ROPE),
+            kind in prop::sample::select(&["default", "linear", "dynamic", "yarn", "llama3", "longrope"][..]),
+        ) {
+            let mut json = llama(changes);
+            json["model_type"] = json!(family);
+            if family != "llama" && json["architectures"][0] == "LlamaForCausalLM" {
+                json["architectures"] = Value::Null;
+            }
+            json["rope_parameters"] = rope;
+            json["rope_parameters"]["rope_type"] = json!(kind);
+            if let Ok(config) = ModelConfig::from_config_json(&json, "config.json") {
+                prop_assert!(!model::family::slots(&config).is_empty());
+                prop_assert!(config.parameters() > 0);
+                if let Some(rope) = &config.rope {
+                    prop_assert_eq!(rope.frequencies(1).0.len(), rope.rotary_dims / 2);
+                }
+                let again = ModelConfig::from_config_json(&config.to_config_json("float32"), "x").unwrap();
+                prop_assert_eq!(model::family::slots(&again), model::family::slots(&config));
+            }
+        }
+    }
+}

@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use containers::save::{LazyTensor, write_safetensors, write_sharded};
 use containers::{DType, SafetensorsFile};
-use engine::{ParamStore, Segments, Tape};
+use engine::{Mode, ParamStore, Segments, Tape, TokenKey};
 use model::load_model;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -196,4 +196,38 @@ fn packed_equals_alone() {
             assert!(relative(&packed, &alone) < 1e-6, "{case}");
         }
     }
+}
+
+/// GPT-2's own dropout: off when running, keyed by row and position when training, whatever else is in the batch.
+#[test]
+fn dropout_of_the_model_itself() {
+    let mut decoder = load_model(data("gpt2")).unwrap();
+    let mut params = ParamStore::new();
+    let rows = Expected::open(&data("gpt2")).rows();
+    decoder.dropout.embedding = 0.2;
+    decoder.dropout.residual = 0.3;
+    let mut run = |order: &[usize], step: u64| -> Vec<Vec<f32>> {
+        let lengths: Vec<usize> = order.iter().map(|&i| rows[i].ids.len()).collect();
+        let ids: Vec<u32> = order.iter().flat_map(|&i| rows[i].ids.clone()).collect();
+        let keys: Vec<u64> = order.iter().map(|&i| i as u64).collect();
+        let arena = engine::Arena::new();
+        let mode = Mode::Training { seed: 1, step, tokens: TokenKey::for_rows(&keys, &lengths) };
+        let mut tape = Tape::new(&mut params, &arena, mode);
+        let hidden = decoder.forward(&mut tape, &ids, &Segments::from_lengths(&lengths), None).unwrap();
+        let all = tape.read(&hidden);
+        let mut from = 0;
+        let mut parts = Vec::new();
+        for n in lengths {
+            parts.push(all[from * 16..(from + n) * 16].to_vec());
+            from += n;
+        }
+        parts
+    };
+    let both = run(&[0, 1], 0);
+    assert_eq!(both, run(&[0, 1], 0));
+    assert_ne!(both, run(&[0, 1], 1), "another step draws other masks");
+    let turned = run(&[1, 0], 0);
+    assert!(relative(&turned[1], &both[0]) < 1e-6 && relative(&turned[0], &both[1]) < 1e-6);
+    let expected = Expected::open(&data("gpt2"));
+    close(&logits(&decoder, &params, &rows)[0], &expected.tensor("logits.0"), "running has no dropout");
 }

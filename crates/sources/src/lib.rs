@@ -136,12 +136,21 @@ impl Sources {
     /// # Errors
     /// [`SourceError::AllFailed`] with every reason; with one alternative only, its own error.
     pub fn resolve_first(&self, specs: &[SourceSpec], want: Want, progress: &mut dyn DownloadProgress) -> Result<(usize, Resolved)> {
+        let wanted: Vec<(SourceSpec, Want)> = specs.iter().map(|spec| (spec.clone(), want.clone())).collect();
+        self.resolve_first_of(&wanted, progress)
+    }
+
+    /// As [`Sources::resolve_first`], where each alternative is wanted for its own purpose (another split of another data set).
+    ///
+    /// # Errors
+    /// As [`Sources::resolve_first`].
+    pub fn resolve_first_of(&self, wanted: &[(SourceSpec, Want)], progress: &mut dyn DownloadProgress) -> Result<(usize, Resolved)> {
         let mut failures = Vec::new();
-        for (index, spec) in specs.iter().enumerate() {
-            let last = index + 1 == specs.len();
-            match self.resolve_one(spec, &want, last, progress) {
+        for (index, (spec, want)) in wanted.iter().enumerate() {
+            let last = index + 1 == wanted.len();
+            match self.resolve_one(spec, want, last, progress) {
                 Ok(resolved) => return Ok((index, resolved)),
-                Err(error) if error.ends_everything() || specs.len() == 1 => return Err(error),
+                Err(error) if error.ends_everything() || wanted.len() == 1 => return Err(error),
                 Err(error) => {
                     if !last {
                         // One line here; should all fail, the error has every word.
@@ -150,7 +159,7 @@ impl Sources {
                         progress.note(&format!(
                             "{}: {reason}; trying {}",
                             redact(&spec.to_string()),
-                            redact(&specs[index + 1].to_string())
+                            redact(&wanted[index + 1].0.to_string())
                         ));
                     }
                     failures.push((spec.clone(), error));

@@ -13,7 +13,7 @@ pub enum StageError {
     Source(#[from] sources::SourceError),
     /// The rows.
     #[error(transparent)]
-    Dataset(#[from] dataset::DatasetError),
+    Dataset(#[from] dataset::Error),
     /// The model's files.
     #[error(transparent)]
     Model(#[from] model::ModelError),
@@ -53,6 +53,9 @@ pub enum StageError {
     },
 }
 
+/// Exit status after Ctrl-C, as shells count it.
+const STOPPED: u8 = 130;
+
 /// The outcome of a stage.
 pub type Result<T> = std::result::Result<T, StageError>;
 
@@ -82,16 +85,24 @@ impl StageError {
     /// 2: the input is wrong; 1: the work failed; 130: the user stopped it.
     pub fn exit_code(&self) -> u8 {
         let user = match self {
-            StageError::Recipe(_) | StageError::Input { .. } => true,
+            StageError::Recipe(_) | StageError::Input { .. } | StageError::Dataset(_) | StageError::Text(_) => true,
+            StageError::Source(sources::SourceError::Cancelled) | StageError::Stopped { .. } => return STOPPED,
             StageError::Source(e) => e.is_user_input(),
-            StageError::Dataset(e) => e.is_user_input(),
-            StageError::Model(e) => e.is_user_input(),
-            StageError::Text(e) => e.is_user_input(),
             StageError::Train(e) => e.is_user_input(),
-            StageError::Evaluate(e) => e.is_user_input(),
-            StageError::Generate(e) => e.is_user_input(),
+            // Loading and attaching judge the user's files; the engine's own refusals are failures of the work.
+            StageError::Model(e) => !matches!(e, model::ModelError::Engine(_)),
+            StageError::Evaluate(e) => {
+                use evaluate::EvaluateError as E;
+                if matches!(e, E::Stopped { .. }) {
+                    return STOPPED;
+                }
+                !matches!(e, E::NonFinite { .. } | E::Model(_) | E::Engine(_))
+            }
+            StageError::Generate(e) => {
+                use generate::GenerateError as E;
+                matches!(e, E::Setting { .. } | E::EmptyPrompt { .. } | E::PromptTooLong { .. })
+            }
             StageError::Work { .. } => false,
-            StageError::Stopped { .. } => return 130,
         };
         if user { 2 } else { 1 }
     }

@@ -1,7 +1,5 @@
 //! Sources of a recipe become files: alternatives tried in order, the one used remembered with its content hash.
 
-use std::path::PathBuf;
-
 use dataset::{DatasetSpec, SourceEntry};
 use recipe::Recipe;
 use serde::{Deserialize, Serialize};
@@ -62,11 +60,6 @@ pub(crate) fn dataset(
     let used = Used::new(&resolved);
     same(before, &used, "data set")?;
     Ok((parsed[index].0.clone(), resolved, used))
-}
-
-/// The files to read, with names that an error can show.
-pub(crate) fn data_files(resolved: &Resolved) -> Vec<PathBuf> {
-    resolved.files.clone()
 }
 
 /// Of the alternatives, those that a run may go on with: all for a new run, the one it used otherwise.

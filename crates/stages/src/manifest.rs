@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use dataset::Shape;
 use recipe::Recipe;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,8 @@ pub struct Manifest {
     /// The rows to measure on, where they are a data set of their own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eval_dataset: Option<Used>,
+    /// What one row was.
+    pub shape: Shape,
     /// What the rows were: counts that a reader asks for first.
     pub rows: Rows,
     /// SHA-256 over tokenizer and chat template: what the model was taught with, it must be asked with.
@@ -61,7 +64,9 @@ impl Manifest {
             Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(StageError::io(&path, "read", &e)),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(|e| StageError::input(format!("{}:{}: not a run's manifest: {e}", path.display(), e.line())))
+        serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|e| StageError::input(format!("{}:{}: not a run's manifest: {e}", path.display(), e.line())))
     }
 
     /// The recipe in it.

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use sources::{RepoType, SourceSpec, Want};
+use sources::{SourceSpec, Want};
 
 use crate::environment::Environment;
-use crate::error::Result;
+use crate::error::{Result, StageError};
 use crate::progress::{Downloads, Progress};
 
 /// What was fetched.
@@ -29,11 +29,12 @@ pub struct Pulled {
 /// Brings a source into the cache. `split` concerns data sets.
 pub fn run(environment: &Environment, source: &str, split: Option<&str>, progress: &mut dyn Progress) -> Result<Pulled> {
     let spec: SourceSpec = source.parse()?;
-    let want = match &spec {
-        SourceSpec::Hf { path: Some(_), .. } => Want::File,
-        SourceSpec::Hf { repo_type: RepoType::Model, .. } => Want::ModelDir,
-        SourceSpec::Hf { .. } => Want::DatasetSplit { split: split.map(str::to_owned) },
-        _ => Want::File,
+    let want = match (spec.usual_want(), split) {
+        (Want::DatasetSplit { .. }, Some(split)) => Want::DatasetSplit { split: Some(split.to_owned()) },
+        (want, None) => want,
+        (_, Some(split)) => {
+            return Err(StageError::input(format!("--split {split}: {spec} is no data set of the hub, so it has no splits")));
+        }
     };
     let resolved = environment.sources.resolve(&spec, want, &mut Downloads(progress))?;
     let bytes = resolved.files.iter().filter_map(|f| std::fs::metadata(f).ok()).map(|m| m.len()).sum();

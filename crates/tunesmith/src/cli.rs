@@ -208,9 +208,6 @@ pub struct Eval {
     /// Use only the first N rows
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Rows computed at once
-    #[arg(long, default_value_t = 32)]
-    pub batch_size: usize,
 }
 
 #[derive(Debug, Args)]

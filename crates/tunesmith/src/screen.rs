@@ -54,7 +54,7 @@ impl Screen {
 
     fn count(&self, n: u64) -> String {
         match self.unit {
-            Unit::Bytes => megabytes(n),
+            Unit::Bytes => stages::human::bytes(n),
             Unit::Rows => n.to_string(),
         }
     }
@@ -62,13 +62,13 @@ impl Screen {
     fn plain(&self) -> String {
         let rate = self.here as f64 / self.begun.elapsed().as_secs_f64().max(1e-3);
         let per = match self.unit {
-            Unit::Bytes => format!("{}/s", megabytes(rate as u64)),
+            Unit::Bytes => format!("{}/s", stages::human::bytes(rate as u64)),
             Unit::Rows => format!("{rate:.0} rows/s"),
         };
         match self.total.filter(|t| *t > 0) {
             Some(total) => {
                 let left = (total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
-                let left = if self.done < total { format!(", {} left", duration(left)) } else { String::new() };
+                let left = if self.done < total { format!(", {} left", stages::duration(left)) } else { String::new() };
                 format!("{}: {} of {} ({}%), {per}{left}", self.what, self.count(self.done), self.count(total), self.done * 100 / total)
             }
             None => format!("{}: {}, {per}", self.what, self.count(self.done)),
@@ -157,17 +157,4 @@ impl Progress for Screen {
     fn cancelled(&self) -> bool {
         stop::asked()
     }
-}
-
-fn megabytes(bytes: u64) -> String {
-    match bytes as f64 {
-        n if n < 1e6 => format!("{:.0} kB", n / 1e3),
-        n if n < 1e9 => format!("{:.1} MB", n / 1e6),
-        n => format!("{:.2} GB", n / 1e9),
-    }
-}
-
-/// `42s`, `3m05s`, `2h10m`.
-pub fn duration(seconds: f64) -> String {
-    stages::duration(seconds)
 }

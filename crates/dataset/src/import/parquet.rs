@@ -37,7 +37,11 @@ pub(super) fn rows(path: &Path, file: Arc<str>) -> Result<impl Iterator<Item = R
             }
             Some(Err(e)) => {
                 over = true;
-                Err(RowError::File(Error::file(&path, number, format!("damaged Parquet file: {e}"))))
+                let reason = match e.split_once("Disabled feature at compile time: ") {
+                    Some((_, codec)) => format!("compressed with {codec}, which is not read: write it with snappy, zstd, gzip or lz4"),
+                    None => format!("damaged Parquet file: {e}"),
+                };
+                Err(RowError::File(Error::file(&path, number, reason)))
             }
             None => {
                 over = true;

@@ -1,6 +1,7 @@
 //! Classification: a prompt with fields, then the label's text, tokenised separately and joined.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use text::Tokenizer;
 
@@ -68,30 +69,65 @@ impl Classify {
             return Err(dropped("too long, and there is no field to cut".to_owned()));
         };
         let text = fields.get(name).map_or("", String::as_str);
-        let offsets = tokenizer.encode_with_offsets(text, false).map_err(Dropped::from)?.offsets;
         let mut fields = fields.clone();
-        let mut keep = offsets.len().saturating_sub(length - self.budget);
+        fields.insert(name.clone(), String::new());
+        let around = self.fill(&fields, tokenizer)?.ids.len();
+        let no_room = || dropped(format!("too long even without {name}: {around} tokens around it, {} fit", self.budget));
+        let mut keep = self.budget.checked_sub(around).ok_or_else(no_room)?;
+        let left = self.truncation == Truncation::Left;
+        let near = self.near_cut(text, keep, length.saturating_sub(around), left, tokenizer)?;
         loop {
-            let kept = match self.truncation {
-                Truncation::Left => &text[offsets.get(offsets.len() - keep).map_or(text.len(), |o| o.start)..],
-                _ => &text[..keep.checked_sub(1).map_or(0, |last| offsets[last].end)],
-            };
-            fields.insert(name.clone(), strip(kept).to_owned());
+            let kept = strip(near.keep(keep, left));
+            if kept.is_empty() {
+                return Err(no_room());
+            }
+            fields.insert(name.clone(), kept.to_owned());
             let part = self.fill(&fields, tokenizer)?;
-            if part.ids.len() <= self.budget && !strip(kept).is_empty() {
-                return Ok(Prompt { cut: length - part.ids.len(), ..part });
+            if part.ids.len() <= self.budget {
+                return Ok(Prompt { cut: length.saturating_sub(part.ids.len()), ..part });
             }
-            if keep == 0 || strip(kept).is_empty() {
-                let around = part.ids.len();
-                return Err(dropped(format!("too long even without {name}: {around} tokens around it, {} fit", self.budget)));
+            // Tokens at the cut may merge otherwise than before: take off what is still too much.
+            keep = keep.min(near.offsets.len()).saturating_sub(part.ids.len() - self.budget);
+        }
+    }
+
+    /// The side of `text` that stays, tokenised a little beyond `keep` tokens: a long text need not be tokenised to its end to be cut
+    /// near its start. `tokens` is about how many tokens the whole text has.
+    fn near_cut<'a>(&self, text: &'a str, keep: usize, tokens: usize, left: bool, tokenizer: &Tokenizer) -> Result<NearCut<'a>, Dropped> {
+        let mut bytes = text.len() * keep / tokens.max(1) * 5 / 4 + 64;
+        loop {
+            let window = match left {
+                false => &text[..text.floor_char_boundary(bytes)],
+                true => &text[text.ceil_char_boundary(text.len().saturating_sub(bytes))..],
+            };
+            let offsets = tokenizer.encode_with_offsets(window, false)?.offsets;
+            if offsets.len() > keep || window.len() == text.len() {
+                return Ok(NearCut { window, offsets });
             }
-            // Tokens at the cut may merge otherwise than before: take off what is still too much, one at least.
-            keep -= (part.ids.len() - self.budget).clamp(1, keep);
+            bytes *= 2;
         }
     }
 
     fn fill(&self, fields: &BTreeMap<String, String>, tokenizer: &Tokenizer) -> Result<Prompt, Dropped> {
         let text = self.template.fill(fields);
         Ok(Prompt { ids: framed(tokenizer, &text)?, text, cut: 0 })
+    }
+}
+
+/// A piece of text with the byte range of each of its tokens.
+struct NearCut<'a> {
+    window: &'a str,
+    offsets: Vec<Range<usize>>,
+}
+
+impl<'a> NearCut<'a> {
+    /// Its first (or, from the left, last) `n` tokens.
+    fn keep(&self, n: usize, left: bool) -> &'a str {
+        let n = n.min(self.offsets.len());
+        match (n, left) {
+            (0, _) => "",
+            (n, false) => &self.window[..self.offsets[n - 1].end],
+            (n, true) => &self.window[self.offsets[self.offsets.len() - n].start..],
+        }
     }
 }

@@ -119,6 +119,21 @@ fn a_long_review_loses_its_own_end_or_start_alone() {
 }
 
 #[test]
+fn a_very_long_review_fills_its_row() {
+    let text: String = (0..5000).map(|i| ["good ", "很 ", "ab", "\u{1F600}"][i % 4]).collect();
+    for truncation in [Truncation::Right, Truncation::Left] {
+        for tokenizer in [byte_level(false), sentence_piece()] {
+            let r = renderer_with(&tokenizer, None, sentiment(), 200, truncation);
+            // One character of four tokens may not fit any more.
+            let row = one(&r, &review(text.trim(), "neg"));
+            assert!((195..=200).contains(&row.input_ids.len()), "{}", row.input_ids.len());
+            let whole = renderer_with(&tokenizer, None, sentiment(), 100_000, truncation);
+            assert_eq!(row.cut + row.input_ids.len(), one(&whole, &review(text.trim(), "neg")).input_ids.len());
+        }
+    }
+}
+
+#[test]
 fn tasks_that_cannot_work_are_refused() {
     let tokenizer = byte_level(false);
     let new =

@@ -42,10 +42,23 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A size: present and not zero.
+    /// A size: present, not zero, not absurd.
     pub(super) fn size(&self, field: &str) -> Result<usize> {
-        let n = self.usize(field)?.ok_or_else(|| self.error(field, "the field is missing"))?;
-        if n == 0 { Err(self.error(field, "must not be zero")) } else { Ok(n) }
+        self.size_up_to(field, super::MAX_SIZE)
+    }
+
+    /// A number of layers, which lists are made for.
+    pub(super) fn layers(&self, field: &str) -> Result<usize> {
+        self.size_up_to(field, super::MAX_LAYERS)
+    }
+
+    fn size_up_to(&self, field: &str, most: usize) -> Result<usize> {
+        match self.usize(field)? {
+            None => Err(self.error(field, "the field is missing")),
+            Some(0) => Err(self.error(field, "must not be zero")),
+            Some(n) if n > most => Err(self.error(field, format!("{n} is more than any model has ({most})"))),
+            Some(n) => Ok(n),
+        }
     }
 
     pub(super) fn size_or(&self, field: &str, default: usize) -> Result<usize> {

@@ -86,6 +86,7 @@ impl Keys<'_> {
         match self.usize(field)? {
             None => Err(self.error(field, "the key is missing")),
             Some(0) => Err(self.error(field, "must not be zero")),
+            Some(n) if n > super::MAX_SIZE => Err(self.error(field, format!("{n} is more than any model has"))),
             Some(n) => Ok(n),
         }
     }
@@ -145,7 +146,7 @@ impl ModelConfig {
             return Err(k.error("attention.head_count_kv", format!("{kv_heads} does not divide {heads} heads")));
         }
         let head_dim = match k.usize("attention.key_length")? {
-            Some(n) if n > 0 => n,
+            Some(n) if n > 0 => k.size("attention.key_length")?.min(n),
             _ if hidden_size.is_multiple_of(heads) => hidden_size / heads,
             _ => return Err(k.error("attention.head_count", format!("{heads} does not divide {hidden_size}"))),
         };
@@ -153,6 +154,9 @@ impl ModelConfig {
             return Err(k.unsupported(&k.key("attention.value_length"), n, "values as wide as keys"));
         }
         let layers = k.size("block_count")?;
+        if layers > super::MAX_LAYERS {
+            return Err(k.error("block_count", format!("{layers} is more than any model has")));
+        }
         let max_positions = k.size("context_length")?;
         let window = k.usize("attention.sliding_window")?.filter(|n| *n > 0);
         if let Some(n) = window {

@@ -112,20 +112,17 @@ fn scale(head_dim: usize) -> f32 {
 fn llama_like(f: Fields, family: &'static Family) -> Result<ModelConfig> {
     let hidden_size = f.size("hidden_size")?;
     let heads = f.size("num_attention_heads")?;
-    let layers = f.size("num_hidden_layers")?;
+    let layers = f.layers("num_hidden_layers")?;
     let max_positions = f.size_or("max_position_embeddings", 2048)?;
     let head_dim = match f.usize("head_dim")? {
         // stablelm computes it, whatever the file says
-        Some(n) if family.model_type != "stablelm" => n,
+        Some(_) if family.model_type != "stablelm" => f.size("head_dim")?,
         _ if hidden_size.is_multiple_of(heads) => hidden_size / heads,
         _ => {
             let reason = format!("{heads} heads do not divide hidden_size {hidden_size}, and there is no head_dim");
             return Err(f.error("num_attention_heads", reason));
         }
     };
-    if head_dim == 0 {
-        return Err(f.error("head_dim", "must not be zero"));
-    }
     let (qkv_bias, output_bias, mlp_bias) = match family.model_type {
         "llama" => {
             let attention = f.bool_or("attention_bias", false)?;
@@ -325,7 +322,10 @@ fn gpt2(f: Fields, family: &'static Family) -> Result<ModelConfig> {
     };
     let hidden_size = size("n_embd", "hidden_size", 768)?;
     let heads = size("n_head", "num_attention_heads", 12)?;
-    let layers = size("n_layer", "num_hidden_layers", 12)?;
+    let layers = match ["n_layer", "num_hidden_layers"].iter().find(|name| f.get(name).is_some()) {
+        Some(name) => f.layers(name)?,
+        None => 12,
+    };
     if !hidden_size.is_multiple_of(heads) {
         return Err(f.error("n_head", format!("{heads} heads do not divide n_embd {hidden_size}")));
     }

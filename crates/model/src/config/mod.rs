@@ -12,6 +12,12 @@ use crate::rope::{RopeConfig, RopeScaling};
 use engine::Activation;
 use serde_json::{Map, Value, json};
 
+/// No size of a model is larger. A damaged or hostile file must not make anybody allocate by its word; products of two such
+/// sizes fit 64 bits.
+const MAX_SIZE: usize = 1 << 28;
+/// No model has more layers.
+const MAX_LAYERS: usize = 1 << 14;
+
 /// Dropout probabilities that a model's own configuration asks for in training.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Dropouts {

@@ -71,7 +71,8 @@ pub fn load_adapter(dir: impl AsRef<Path>) -> Result<LoadedAdapter> {
     }
     let source = SafetensorsFile::open(&weights).map_err(container)?;
     let file = weights.display().to_string();
-    let mut halves: BTreeMap<String, [Option<(Vec<usize>, Vec<f32>)>; 2]> = BTreeMap::new();
+    type Stored = (Vec<usize>, Vec<f32>);
+    let mut halves: BTreeMap<String, [Option<Stored>; 2]> = BTreeMap::new();
     let mut whole = BTreeMap::new();
     for view in source.tensors() {
         let unsupported = |what: &str| ModelError::Tensor {

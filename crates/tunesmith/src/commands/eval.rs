@@ -10,7 +10,7 @@ use crate::output;
 pub fn run(context: &Context, args: &Eval) -> Result<()> {
     let mut screen = context.screen();
     let mut opened = open(context, &args.target, &mut screen)?;
-    let job = Job { data: args.data.clone(), label_map: args.label_map.join(","), limit: args.limit, batch_size: args.batch_size };
+    let job = Job { data: args.data.clone(), label_map: args.label_map.join(","), limit: args.limit };
     let outcome = stages::eval::run(&context.environment, &mut opened, &job, &mut screen)?;
     if context.json {
         output::json(&outcome.report);

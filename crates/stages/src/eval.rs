@@ -1,0 +1,118 @@
+//! `tunesmith eval`: a run or a model judged on rows that it has not seen.
+
+use std::fmt::Write;
+
+use dataset::{DatasetSpec, SourceEntry, TaskSpec};
+use evaluate::{EvalReport, LabelMap};
+
+use crate::environment::Environment;
+use crate::error::{Result, StageError};
+use crate::fetch;
+use crate::measure::{Asked, headline, measure};
+use crate::open::Opened;
+use crate::progress::Progress;
+use crate::rows::say_loaded;
+
+/// What to measure on.
+pub struct Job {
+    /// A file or any data source.
+    pub data: String,
+    /// `pos=positive,neg=negative`; empty for none.
+    pub label_map: String,
+    /// Only the first rows.
+    pub limit: Option<usize>,
+}
+
+/// The verdict.
+pub struct Outcome {
+    /// The numbers.
+    pub report: EvalReport,
+}
+
+/// Judges.
+pub fn run(environment: &Environment, opened: &mut Opened, job: &Job, progress: &mut dyn Progress) -> Result<Outcome> {
+    let Some(mut recipe) = opened.recipe.clone() else {
+        return Err(StageError::input_help(
+            "a bare model has no task to be measured on",
+            "give a recipe that says it: --recipe examples/rotten-tomatoes.yaml",
+        ));
+    };
+    map_labels(&mut recipe.task, &job.label_map)?;
+    opened.recipe = Some(recipe.clone());
+    let entry = entry_like(&recipe.dataset, &job.data);
+    let spec = DatasetSpec::new(vec![entry]);
+    let (entry, resolved, used) = fetch::dataset(environment, &recipe, &spec, None, progress)?;
+    let loaded = dataset::import::load(&resolved.files, &entry, &recipe.task)?;
+    progress.note(&format!("data   {} ({})", used.source, fetch::short(&used.sha256)));
+    say_loaded(&loaded, progress);
+    let mut samples = loaded.samples;
+    samples.truncate(job.limit.unwrap_or(usize::MAX));
+    let renderer = opened.renderer()?;
+    let rendered = match recipe.task {
+        TaskSpec::Classify(_) => Vec::new(),
+        _ => renderer.render_all(&samples)?.rows,
+    };
+    let asked = Asked { decoder: &opened.decoder, params: &opened.params, arena: &opened.arena, renderer: &renderer };
+    let measured = measure(asked, &samples, &rendered, "evaluate", progress)?;
+    Ok(Outcome { report: measured.report })
+}
+
+/// Reads other rows as the recipe read its own, as far as their columns allow: a run's own `heldout.jsonl` needs no column map.
+fn entry_like(dataset: &DatasetSpec, data: &str) -> SourceEntry {
+    let same_source = dataset.sources.iter().find(|s| s.source == data);
+    match same_source {
+        Some(entry) => entry.clone(),
+        None => {
+            // Column maps agree on what they map to; those of the first alternative serve where the columns are there.
+            let columns = dataset.sources.first().map(|s| s.columns.clone()).unwrap_or_default();
+            SourceEntry { columns, ..SourceEntry::new(data) }
+        }
+    }
+}
+
+fn map_labels(task: &mut TaskSpec, text: &str) -> Result<()> {
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    let map = LabelMap::parse(text).map_err(|e| StageError::input(format!("--label-map: {e}")))?;
+    let TaskSpec::Classify(classify) = task else {
+        return Err(StageError::input(format!("--label-map: the task is {} and has no labels", task.name())));
+    };
+    for (from, to) in map.iter() {
+        classify.labels.add_alias(from, to).map_err(|e| StageError::input(format!("--label-map: {e}")))?;
+    }
+    Ok(())
+}
+
+impl Outcome {
+    /// As a person reads it.
+    pub fn to_text(&self) -> String {
+        let mut out = format!("{} on {} rows", headline(&self.report), self.report.n);
+        if let Some(classes) = &self.report.per_class {
+            let width = classes.iter().map(|(l, _)| l.chars().count()).max().unwrap_or(0).max(5);
+            let _ = write!(out, "\n\n{:<width$}  precision  recall  f1     rows", "class");
+            for (label, scores) in classes.iter() {
+                let _ = write!(
+                    out,
+                    "\n{label:<width$}  {:<9.3}  {:<6.3}  {:<5.3}  {}",
+                    scores.precision, scores.recall, scores.f1, scores.support
+                );
+            }
+        }
+        if let Some(confusion) = &self.report.confusion {
+            let width = confusion.iter().map(|(l, _)| l.chars().count()).max().unwrap_or(0).max(6);
+            let _ = write!(out, "\n\n{:<width$}  predicted", "truth");
+            let _ = write!(out, "\n{:<width$}", "");
+            confusion.iter().for_each(|(l, _)| {
+                let _ = write!(out, "  {l:>width$}");
+            });
+            for (label, row) in confusion.iter() {
+                let _ = write!(out, "\n{label:<width$}");
+                row.iter().for_each(|(_, n)| {
+                    let _ = write!(out, "  {n:>width$}");
+                });
+            }
+        }
+        out
+    }
+}
