@@ -107,7 +107,7 @@ impl RopeConfig {
                 if *truncate {
                     (low, high) = (low.floor(), high.ceil());
                 }
-                let (low, mut high) = (low.max(0.0) + 0.01, high.min(dims as f64 - 1.0));
+                let (low, mut high) = (low.max(0.0), high.min(dims as f64 - 1.0));
                 if low == high {
                     high += 0.001;
                 }
