@@ -73,7 +73,8 @@ impl Classify {
         fields.insert(name.clone(), String::new());
         let around = self.fill(&fields, tokenizer)?.ids.len();
         let no_room = || dropped(format!("too long even without {name}: {around} tokens around it, {} fit", self.budget));
-        let mut keep = self.budget.checked_sub(around).ok_or_else(no_room)?;
+        // One more than seems to fit: the white space before the field is a token by itself only while the field is empty.
+        let mut keep = self.budget.checked_sub(around).ok_or_else(no_room)? + 1;
         let left = self.truncation == Truncation::Left;
         let near = self.near_cut(text, keep, length.saturating_sub(around), left, tokenizer)?;
         loop {
