@@ -1,4 +1,5 @@
 //! Small tokenizers for tests, written as the files of a Hugging Face directory and read as any other.
+#![cfg(test)]
 
 use std::sync::Arc;
 

@@ -136,10 +136,10 @@ fn is_off(node: &Node) -> bool {
 
 /// `set` places a key where its value stands; a key written in the file stands on its own line.
 fn relocate_key(root: &mut Node, key: &str, place: Place) {
-    if let Value::Map(entries) = &mut root.value {
-        if let Some(entry) = entries.iter_mut().find(|e| e.key == key) {
-            entry.place = place;
-        }
+    if let Value::Map(entries) = &mut root.value
+        && let Some(entry) = entries.iter_mut().find(|e| e.key == key)
+    {
+        entry.place = place;
     }
 }
 

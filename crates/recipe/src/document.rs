@@ -206,14 +206,12 @@ impl Reader<'_> {
     }
 
     fn next(&mut self) -> Result<(Event<'static>, Span), RecipeError> {
-        loop {
-            match self.parser.next() {
-                None => return Ok((Event::StreamEnd, Span::default())),
-                Some(Err(e)) => {
-                    let place = Place { source: self.source.clone(), line: e.marker().line() };
-                    return Err(RecipeError::Syntax { place, reason: format!("{} (column {})", e.info(), e.marker().col() + 1) });
-                }
-                Some(Ok((event, span))) => return Ok((owned(event), span)),
+        match self.parser.next() {
+            None => Ok((Event::StreamEnd, Span::default())),
+            Some(Ok((event, span))) => Ok((owned(event), span)),
+            Some(Err(e)) => {
+                let place = Place { source: self.source.clone(), line: e.marker().line() };
+                Err(RecipeError::Syntax { place, reason: format!("{} (column {})", e.info(), e.marker().col() + 1) })
             }
         }
     }
@@ -319,15 +317,15 @@ pub(crate) fn resolve_plain(text: &str) -> Value {
         "-.inf" | "-.Inf" | "-.INF" => return Value::Float(f64::NEG_INFINITY),
         _ => {}
     }
-    if let Some(hex) = text.strip_prefix("0x") {
-        if let Ok(i) = i64::from_str_radix(hex, 16) {
-            return Value::Int(i);
-        }
+    if let Some(hex) = text.strip_prefix("0x")
+        && let Ok(i) = i64::from_str_radix(hex, 16)
+    {
+        return Value::Int(i);
     }
-    if let Some(octal) = text.strip_prefix("0o") {
-        if let Ok(i) = i64::from_str_radix(octal, 8) {
-            return Value::Int(i);
-        }
+    if let Some(octal) = text.strip_prefix("0o")
+        && let Ok(i) = i64::from_str_radix(octal, 8)
+    {
+        return Value::Int(i);
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let numeric = digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')

@@ -1,13 +1,15 @@
 //! `tunesmith eval`: a run or a model judged on rows that it has not seen.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
 use dataset::{DatasetSpec, SourceEntry, TaskSpec};
 use evaluate::{EvalReport, LabelMap};
+use recipe::Recipe;
 
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
-use crate::fetch;
+use crate::fetch::{self, Used};
 use crate::measure::{Asked, headline, measure};
 use crate::open::Opened;
 use crate::progress::Progress;
@@ -39,10 +41,8 @@ pub fn run(environment: &Environment, opened: &mut Opened, job: &Job, progress: 
     };
     map_labels(&mut recipe.task, &job.label_map)?;
     opened.recipe = Some(recipe.clone());
-    let entry = entry_like(&recipe.dataset, &job.data);
-    let spec = DatasetSpec::new(vec![entry]);
-    let (entry, resolved, used) = fetch::dataset(environment, &recipe, &spec, None, progress)?;
-    let loaded = dataset::import::load(&resolved.files, &entry, &recipe.task)?;
+    let (entry, files, used) = other_rows(environment, &recipe, &job.data, progress)?;
+    let loaded = dataset::import::load(&files, &entry, &recipe.task)?;
     progress.note(&format!("data   {} ({})", used.source, fetch::short(&used.sha256)));
     say_loaded(&loaded, progress);
     let mut samples = loaded.samples;
@@ -57,17 +57,24 @@ pub fn run(environment: &Environment, opened: &mut Opened, job: &Job, progress: 
     Ok(Outcome { report: measured.report })
 }
 
-/// Reads other rows as the recipe read its own, as far as their columns allow: a run's own `heldout.jsonl` needs no column map.
-fn entry_like(dataset: &DatasetSpec, data: &str) -> SourceEntry {
-    let same_source = dataset.sources.iter().find(|s| s.source == data);
-    match same_source {
-        Some(entry) => entry.clone(),
-        None => {
-            // Column maps agree on what they map to; those of the first alternative serve where the columns are there.
-            let columns = dataset.sources.first().map(|s| s.columns.clone()).unwrap_or_default();
-            SourceEntry { columns, ..SourceEntry::new(data) }
-        }
+/// Files of other rows, and how to read them: as the recipe reads its own where their columns allow it, by their own names
+/// otherwise (a run's `heldout.jsonl`).
+pub(crate) fn other_rows(
+    environment: &Environment,
+    recipe: &Recipe,
+    data: &str,
+    progress: &mut dyn Progress,
+) -> Result<(SourceEntry, Vec<PathBuf>, Used)> {
+    let spec = match recipe.dataset.sources.iter().find(|s| s.source == data) {
+        Some(own) => DatasetSpec::new(vec![own.clone()]),
+        None => DatasetSpec::new(vec![SourceEntry::new(data)]),
+    };
+    let (mut entry, resolved, used) = fetch::dataset(environment, recipe, &spec, None, progress)?;
+    let own = recipe.dataset.sources.first().filter(|own| own.source != data);
+    if let (Some(own), Some(file)) = (own, resolved.files.first()) {
+        entry = dataset::import::entry_for(file, own)?;
     }
+    Ok((entry, resolved.files, used))
 }
 
 fn map_labels(task: &mut TaskSpec, text: &str) -> Result<()> {

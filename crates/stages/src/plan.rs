@@ -101,7 +101,7 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
         validation_tokens: heldout_tokens,
         merged_bytes: lora.then_some(4 * parameters),
         memory_available: memory.available.map(|a| a + resident),
-        disk_available: None,
+        disk_available: free_space(recipe.output_dir.as_deref().unwrap_or(Path::new("."))),
     };
     let plan = train::plan::plan(&recipe.training, &tokens.train.rows, &facts, &measured);
     Ok(Plan {
@@ -170,7 +170,8 @@ impl Plan {
 }
 
 /// Free space of the file system that holds `path`, or its nearest parent that exists.
-#[allow(dead_code)]
-fn free_space(_path: &Path) -> Option<u64> {
-    None
+fn free_space(path: &Path) -> Option<u64> {
+    let existing = std::path::absolute(path).ok()?.ancestors().find(|p| p.exists())?.to_path_buf();
+    let facts = rustix::fs::statvfs(existing).ok()?;
+    Some(facts.f_bavail * facts.f_frsize)
 }

@@ -13,6 +13,7 @@ use sources::{SourceSpec, Want};
 
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
+use crate::eval::other_rows;
 use crate::open::{Opened, SamplingChoice};
 use crate::progress::{Downloads, Progress};
 
@@ -79,12 +80,19 @@ fn stream(
     sink: &mut dyn FnMut(&Row),
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let spec: SourceSpec = file.parse()?;
-    let resolved = environment.sources.resolve(&spec, Want::DatasetSplit { split: None }, &mut Downloads(progress))?;
-    let columns = opened.recipe.as_ref().and_then(|r| r.dataset.sources.first()).map(|s| s.columns.clone()).unwrap_or_default();
-    let entry = SourceEntry { columns, ..SourceEntry::new(file) };
+    let (entry, files) = match &opened.recipe {
+        Some(recipe) => {
+            let (entry, files, _) = other_rows(environment, recipe, file, progress)?;
+            (entry, files)
+        }
+        None => {
+            let spec: SourceSpec = file.parse()?;
+            let want = Want::DatasetSplit { split: None };
+            (SourceEntry::new(file), environment.sources.resolve(&spec, want, &mut Downloads(progress))?.files)
+        }
+    };
     let (mut batch, mut done, mut bad) = (Vec::new(), 0, 0usize);
-    for path in &resolved.files {
+    for path in &files {
         for row in dataset::import::stream(path, &entry, renderer.task(), Answers::Optional)? {
             match row {
                 Ok(sample) => batch.push(sample),

@@ -94,9 +94,12 @@ impl Preview {
         let mut out = String::new();
         for row in &self.rows {
             let answer = row.answer.as_deref().map(|a| format!(" → {a}")).unwrap_or_default();
-            let _ = writeln!(out, "{} ({}){answer}", row.id, row.origin);
+            let origin = row.origin.to_string();
+            let place = if row.id == origin { String::new() } else { format!(" ({origin})") };
+            let _ = writeln!(out, "{}{place}{answer}", row.id);
             for (i, token) in row.tokens.iter().enumerate() {
-                let text = token.text.replace('\n', "⏎").replace('\t', "⇥");
+                // Tokens that hold a part of a character show a dot; the last of them shows the whole character.
+                let text = if token.text.is_empty() { "·".to_owned() } else { token.text.replace('\n', "⏎").replace('\t', "⇥") };
                 // Neighbouring tokens alternate between two shades, so that their borders show.
                 let _ = match (colour, token.trained, i % 2) {
                     (true, true, 0) => write!(out, "\x1b[30;42m{text}\x1b[0m"),
