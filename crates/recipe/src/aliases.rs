@@ -66,10 +66,38 @@ pub(crate) fn translate(root: &mut Node) -> Result<Vec<String>, RecipeError> {
             reason: "a recipe is a mapping of keys to values (`model: …`)".into(),
         });
     };
+    let entries = from_catalogue(entries)?;
     for Entry { key, place, node } in entries {
         assign(root, &key, place, node, Given::File, &mut notes)?;
     }
     Ok(notes)
+}
+
+/// LLaMA-Factory's `dataset: name` with `dataset_dir: folder`: an entry of `folder/dataset_info.json`.
+fn from_catalogue(mut entries: Vec<Entry>) -> Result<Vec<Entry>, RecipeError> {
+    let Some(at) = entries.iter().position(|e| e.key == "dataset_dir") else { return Ok(entries) };
+    let folder = entries.remove(at);
+    let invalid = |field: &str, reason: &str| {
+        Err(RecipeError::Invalid { place: folder.place.clone(), field: field.to_owned(), reason: reason.to_owned() })
+    };
+    let Value::Str(dir) = &folder.node.value else { return invalid("dataset_dir", "a folder's path is expected") };
+    let Some(dataset) = entries.iter_mut().find(|e| e.key == "dataset") else {
+        return invalid("dataset_dir", "`dataset` must name an entry of its dataset_info.json");
+    };
+    let Value::Str(name) = &dataset.node.value else {
+        return invalid("dataset_dir", "goes with a `dataset` that is a name; a data set with sources of its own needs no folder");
+    };
+    if name.contains(',') {
+        return invalid("dataset", "several data sets at once are not available yet: put their rows into one file");
+    }
+    let place = dataset.node.place.clone();
+    let text = |value: String| Node { value: Value::Str(value), place: place.clone() };
+    let entry = |key: &str, node: Node| Entry { key: key.to_owned(), place: place.clone(), node };
+    let path = format!("{}/dataset_info.json", dir.trim_end_matches('/'));
+    let source = vec![entry("source", text(path)), entry("name", text(name.clone()))];
+    let source = Node { value: Value::Map(source), place: place.clone() };
+    dataset.node.value = Value::List(vec![source]);
+    Ok(entries)
 }
 
 /// Where a key comes from: in a file a key given twice is a mistake, an override is meant to replace.
@@ -214,6 +242,15 @@ mod tests {
                 "r.yaml:7: template: `qwen` is taken to mean the chat template that the model brings"
             ]
         );
+    }
+
+    #[test]
+    fn a_catalogue_s_entry_is_found_by_name() {
+        let (json, _) = translated("dataset: identity\ndataset_dir: data/\nval_size: 0.2").unwrap();
+        let want = json!({"sources": [{"source": "data/dataset_info.json", "name": "identity"}], "val_size": 0.2});
+        assert_eq!(json["dataset"], want);
+        assert!(translated("dataset: a,b\ndataset_dir: data").unwrap_err().starts_with("r.yaml:2: dataset: several"));
+        assert!(translated("dataset_dir: data").unwrap_err().contains("dataset_info.json"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use stages::Result;
 
-use super::{Context, shown};
+use super::{Context, program, shown};
 use crate::cli::Init;
 use crate::output;
 
@@ -17,6 +17,6 @@ pub fn run(context: &Context, args: &Init) -> Result<()> {
         output::line(format_args!("  label {label}: {count} rows"));
     }
     let recipe = shown(&report.recipe);
-    output::line(format_args!("wrote {recipe}\nnext:\n  tunesmith data preview {recipe}\n  tunesmith train {recipe}"));
+    output::line(format_args!("wrote {recipe}\nnext:\n  {0} data preview {recipe}\n  {0} train {recipe}", program()));
     Ok(())
 }

@@ -3,7 +3,7 @@
 use stages::Result;
 use stages::merge::Job;
 
-use super::{Context, shown};
+use super::{Context, program, shown};
 use crate::cli::{Dtype, Merge};
 use crate::output;
 
@@ -21,6 +21,9 @@ pub fn run(context: &Context, args: &Merge) -> Result<()> {
     }
     let dir = shown(&report.output);
     output::line(format_args!("{dir}: {} tensors, {} ({})", report.tensors, stages::human::bytes(report.bytes), report.dtype));
-    output::line(format_args!("next:\n  tunesmith chat {dir}\n  (or load it with transformers: AutoModelForCausalLM.from_pretrained)"));
+    output::line(format_args!(
+        "next:\n  {0} chat {dir}\n  (or load it with transformers: AutoModelForCausalLM.from_pretrained)",
+        program()
+    ));
     Ok(())
 }

@@ -68,6 +68,18 @@ fn sampling(args: &Sampling) -> stages::SamplingChoice {
     }
 }
 
+/// How this program was called, so that what is printed next can be typed: `tunesmith` from the path, `target/release/tunesmith`
+/// under cargo.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    let relative = std::env::current_dir().ok().and_then(|dir| Path::new(&called).strip_prefix(dir).ok().map(shown));
+    match relative {
+        Some(path) => path,
+        None if called.is_empty() => "tunesmith".to_owned(),
+        None => called,
+    }
+}
+
 /// A path as the user would type it again.
 fn shown(path: &Path) -> String {
     let text = path.display().to_string();

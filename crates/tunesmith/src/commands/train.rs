@@ -3,7 +3,7 @@
 use stages::train::Job;
 use stages::{Recipe, Result};
 
-use super::{Context, shown};
+use super::{Context, program, shown};
 use crate::cli::Train;
 use crate::output;
 
@@ -22,14 +22,15 @@ pub fn run(context: &Context, args: &Train) -> Result<()> {
     let dir = shown(&summary.output_dir);
     output::line(summary.to_text());
     output::line(format_args!(
-        "\nnext:\n  open {dir}/report.html\n  tunesmith predict {dir} \"your text\"\n  tunesmith eval {dir} --data test.csv\n  tunesmith merge {dir} --output {dir}-merged"
+        "\nnext:\n  open {dir}/report.html\n  {0} predict {dir} \"your text\"\n  {0} eval {dir} --data test.csv\n  {0} merge {dir} --output {dir}-merged",
+        program()
     ));
     Ok(())
 }
 
 /// The command that goes on where this one was interrupted.
 fn again(args: &Train) -> String {
-    let mut words = vec!["tunesmith train".to_owned(), shown(&args.recipe.recipe)];
+    let mut words = vec![format!("{} train", program()), shown(&args.recipe.recipe)];
     if let Some(dir) = &args.output_dir {
         words.push(format!("--output-dir {}", shown(dir)));
     }
