@@ -163,10 +163,12 @@ fn list(failures: &[(SourceSpec, SourceError)]) -> String {
 }
 
 impl SourceError {
-    /// True when what the user wrote is wrong (exit code 2), false when the world is (exit code 1).
+    /// True when what the user wrote is wrong (exit code 2): a source that is malformed, not there, or not what was asked for, or
+    /// one that working offline excludes. False when the world is (exit code 1): the network, the disk, a damaged download.
     pub fn is_user_input(&self) -> bool {
         match self {
             Self::Spec { .. } | Self::Setting { .. } | Self::NoSource => true,
+            Self::NotFound { .. } | Self::Unusable { .. } | Self::Offline { .. } => true,
             Self::AllFailed(failures) => failures.iter().all(|(_, e)| e.is_user_input()),
             _ => false,
         }

@@ -181,8 +181,7 @@ fn open_run(
 
 /// The base model of a run: the very source that it used, with the very content.
 pub(crate) fn base_of(environment: &Environment, manifest: &Manifest, progress: &mut dyn Progress) -> Result<PathBuf> {
-    let spec: SourceSpec = manifest.model.source.parse()?;
-    let (resolved, _) = fetch::model(environment, &[spec], Some(&manifest.model), progress)?;
+    let (resolved, _) = fetch::model(environment, &[manifest.model.spec()?], Some(&manifest.model), progress)?;
     Ok(resolved.root)
 }
 

@@ -2,12 +2,10 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use engine::Arena;
 use evaluate::EvalReport;
 use model::Decoder;
-use model::load::BaseModel;
 use model::lora::Adapter;
 use model::save::{SaveOptions, SideFile, save_adapter, save_pretrained};
 use recipe::Recipe;
@@ -17,12 +15,12 @@ use train::{Outcome, OutputDir, TrainReport};
 
 use crate::environment::{Environment, Memory, WallClock, mebibytes};
 use crate::error::{Result, StageError};
-use crate::fetch::{self, Used};
+use crate::fetch::Used;
 use crate::manifest::{Manifest, write_atomic};
 use crate::measure::{Asked, During, Measurement, headline, measure};
 use crate::open::load_tokenizer;
 use crate::progress::Progress;
-use crate::rows::{self, Data, Tokens};
+use crate::rows::{self, Data, Ready, Tokens};
 use crate::watch::Watch;
 use crate::{human, report};
 
@@ -59,7 +57,8 @@ pub struct Summary {
     pub peak_rss_mb: u64,
     /// The held-out rows' verdict.
     pub metrics: Metrics,
-    /// What kind of result lies in the directory.
+    /// What kind of result lies in the directory; for people.
+    #[serde(skip)]
     pub result: &'static str,
 }
 
@@ -80,6 +79,13 @@ const BEFORE_FILE: &str = "evaluation_before.json";
 /// # Errors
 /// [`StageError::Stopped`] after an interruption, with the command that goes on; anything else as its own text says.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Summary> {
+    run_stages(environment, job, progress).map_err(|e| match e {
+        StageError::Stopped { help: None } => StageError::Stopped { help: Some(format!("go on with:\n  {}", job.command)) },
+        other => other,
+    })
+}
+
+fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Summary> {
     let recipe = &job.recipe;
     recipe.notes.iter().for_each(|note| progress.note(note));
     let dir = output_dir(job)?;
@@ -87,16 +93,12 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let before = if job.resume { Manifest::load(&dir)? } else { None };
 
     // What to train on, and what.
-    let model_sources: Vec<SourceSpec> = recipe.model.iter().map(|m| recipe.locate(m)).collect();
-    let (files, model_used) = fetch::model(environment, &model_sources, before.as_ref().map(|m| &m.model), progress)?;
-    progress.note(&format!("model  {} ({})", model_used.source, fetch::short(&model_used.sha256)));
-    let data = rows::load(environment, recipe, before.as_ref(), progress)?;
-    let base = BaseModel::open(&files.root)?;
-    let tokenizer = load_tokenizer(&files.root)?;
-    tokenizer.notes().iter().for_each(|note| progress.warn(note));
-    let renderer = rows::renderer(recipe, Arc::new(tokenizer), &base.config)?;
-    let tokens = rows::render(recipe, renderer, &data, progress)?;
+    let Ready { files, model_used, base, data, tokens } = rows::ready(environment, recipe, before.as_ref(), progress)?;
     check_evaluation(recipe, &data)?;
+
+    // A changed recipe is refused before anything in the directory is touched: what lies there belongs to the former one.
+    let fingerprint = fingerprint(recipe, &model_used, &data.used);
+    train::resume_point(&output, &fingerprint)?;
 
     // The directory can be used and understood from here on, whatever happens.
     save_rows(&dir, &data)?;
@@ -111,6 +113,10 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         tokenizer_sha256,
         recipe: recipe.to_json(),
     };
+    // What was measured under other settings says nothing about these.
+    if before.is_some_and(|before| before != manifest) {
+        let _ = std::fs::remove_file(dir.join(BEFORE_FILE));
+    }
     manifest.save(&dir)?;
 
     // The untouched model, then the trainable tensors in it.
@@ -132,7 +138,6 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     };
     let during = During { renderer: &tokens.renderer, samples: &data.heldout, rendered: &tokens.heldout.rows };
     let mut evaluator = (!data.heldout.is_empty()).then_some(during);
-    let fingerprint = fingerprint(recipe, &manifest);
     let trained = {
         let loop_job = train::Job {
             decoder: &decoder,
@@ -284,11 +289,11 @@ fn first_measurement(
 }
 
 /// The recipe and the sources, as a checkpoint remembers them.
-fn fingerprint(recipe: &Recipe, manifest: &Manifest) -> Vec<(String, String)> {
+fn fingerprint(recipe: &Recipe, model: &Used, dataset: &Used) -> Vec<(String, String)> {
     let mut prints = recipe.fingerprint();
     let mut add = |key: &str, used: &Used| prints.push((key.to_owned(), format!("{} (sha256 {})", used.source, used.sha256)));
-    add("model", &manifest.model);
-    add("dataset content", &manifest.dataset);
+    add("model", model);
+    add("dataset content", dataset);
     prints
 }
 

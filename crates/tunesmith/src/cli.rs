@@ -61,7 +61,8 @@ JSON keys: recipe, shape, rows, columns, labels")]
     #[command(after_help = "Example:
   tunesmith plan examples/rotten-tomatoes.yaml
 
-JSON keys: phases [{name, seconds, memory_mb, disk_mb}], peak_memory_mb, available_memory_mb, fits, seconds, advice")]
+JSON keys: phases [{name, seconds, memory_mb, disk_mb}], peak_memory_mb, available_memory_mb, disk_mb, fits,
+seconds, steps, tokens, advice")]
     Plan(Plan),
     /// Fine-tune a model as a recipe says, and measure it before and after
     #[command(after_help = "Examples:
@@ -77,7 +78,8 @@ metrics {before, after}")]
   tunesmith eval runs/rotten-tomatoes --data test.csv
   tunesmith eval hf:HuggingFaceTB/SmolLM2-135M-Instruct --recipe examples/rotten-tomatoes.yaml --data test.csv
 
-JSON keys: n, accuracy, macro {precision, recall, f1}, micro, per_class, confusion, loss, perplexity (what the task has)")]
+JSON keys: n, accuracy, macro {precision, recall, f1}, micro, per_class, confusion, loss, perplexity,
+tokens, confidence (what the task has)")]
     Eval(Eval),
     /// Classify or complete texts, one JSON line a row
     #[command(after_help = "Examples:
@@ -97,7 +99,7 @@ JSON keys (one line a turn): prompt, text, finish_reason, logprob")]
     #[command(after_help = "Example:
   tunesmith merge runs/rotten-tomatoes --output merged --dtype bf16
 
-JSON keys: output, dtype, tensors, bytes, sha256")]
+JSON keys: output, dtype, tensors, merged, bytes")]
     Merge(Merge),
     /// Tell what this machine has and what runs fast on it
     #[command(
