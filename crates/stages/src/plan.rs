@@ -2,21 +2,17 @@
 
 use std::fmt::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 use dataset::TaskSpec;
 use engine::Arena;
-use model::load::BaseModel;
 use recipe::Recipe;
 use serde::Serialize;
-use sources::SourceSpec;
 
 use crate::environment::{Environment, Memory, WallClock, mebibytes};
 use crate::error::Result;
-use crate::open::load_tokenizer;
 use crate::progress::Progress;
-use crate::{fetch, human, rows};
+use crate::{human, rows};
 
 /// Ordinary batches that are timed.
 const TIMED_BATCHES: usize = 4;
@@ -60,12 +56,7 @@ pub struct Phase {
 /// Loads the model, times a few steps without keeping them, and predicts.
 pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progress) -> Result<Plan> {
     let begun = Instant::now();
-    let sources: Vec<SourceSpec> = recipe.model.iter().map(|m| recipe.locate(m)).collect();
-    let (files, _) = fetch::model(environment, &sources, None, progress)?;
-    let data = rows::load(environment, recipe, None, progress)?;
-    let base = BaseModel::open(&files.root)?;
-    let renderer = rows::renderer(recipe, Arc::new(load_tokenizer(&files.root)?), &base.config)?;
-    let tokens = rows::render(recipe, renderer, &data, progress)?;
+    let rows::Ready { base, data, tokens, .. } = rows::ready(environment, recipe, None, progress)?;
     let mut decoder = base.load()?;
     let parameters = decoder.parameters() as u64;
     let mut prepared = train::prepare(&mut decoder, &recipe.finetuning, None, recipe.training.seed)?;

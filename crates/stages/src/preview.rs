@@ -2,20 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 
 use dataset::preview::{Lengths, PreviewRow, lengths, preview_row};
 use dataset::render::{DroppedSample, Truncated};
 use dataset::{BadRow, Sample, Shape};
-use model::load::BaseModel;
 use recipe::Recipe;
 use serde::Serialize;
-use sources::SourceSpec;
 
 use crate::environment::Environment;
 use crate::error::Result;
-use crate::fetch::{self, Used};
-use crate::open::load_tokenizer;
+use crate::fetch::Used;
 use crate::progress::Progress;
 use crate::{human, rows};
 
@@ -61,12 +57,7 @@ pub struct Summary {
 
 /// Reads and renders a recipe's rows.
 pub fn run(environment: &Environment, recipe: &Recipe, show: usize, progress: &mut dyn Progress) -> Result<Preview> {
-    let sources: Vec<SourceSpec> = recipe.model.iter().map(|m| recipe.locate(m)).collect();
-    let (files, _) = fetch::model(environment, &sources, None, progress)?;
-    let data = rows::load(environment, recipe, None, progress)?;
-    let base = BaseModel::open(&files.root)?;
-    let renderer = rows::renderer(recipe, Arc::new(load_tokenizer(&files.root)?), &base.config)?;
-    let tokens = rows::render(recipe, renderer, &data, progress)?;
+    let rows::Ready { data, tokens, .. } = rows::ready(environment, recipe, None, progress)?;
     let shown = tokens.train.rows.iter().zip(&tokens.train.samples).take(show);
     let rows = shown.map(|(row, &sample)| preview_row(&data.train[sample], row, tokens.renderer.tokenizer())).collect();
     let mut labels = BTreeMap::new();

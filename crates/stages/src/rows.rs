@@ -6,13 +6,16 @@ use dataset::import::Loaded;
 use dataset::split::{Duplicates, Split};
 use dataset::{BadRow, RenderedRows, Renderer, Sample, Shape, TaskSpec};
 use model::ModelConfig;
+use model::load::BaseModel;
 use recipe::Recipe;
+use sources::{Resolved, SourceSpec};
 use text::Tokenizer;
 
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::fetch::{self, Used};
 use crate::manifest::{Manifest, Rows};
+use crate::open::load_tokenizer;
 use crate::progress::Progress;
 
 /// How many bad rows are shown by name; all are counted.
@@ -38,7 +41,7 @@ pub(crate) struct Facts {
 }
 
 /// Fetches, reads, filters, chooses and splits. With `before`, exactly the sources of that run are accepted.
-pub(crate) fn load(environment: &Environment, recipe: &Recipe, before: Option<&Manifest>, progress: &mut dyn Progress) -> Result<Data> {
+fn load(environment: &Environment, recipe: &Recipe, before: Option<&Manifest>, progress: &mut dyn Progress) -> Result<Data> {
     let (entry, resolved, used) = fetch::dataset(environment, recipe, &recipe.dataset, before.map(|m| &m.dataset), progress)?;
     progress.note(&format!("data   {} ({})", used.source, fetch::short(&used.sha256)));
     let loaded = dataset::import::load(&resolved.files, &entry, &recipe.task)?;
@@ -92,14 +95,14 @@ pub(crate) struct Tokens {
 }
 
 /// The renderer that training, evaluation and serving share.
-pub(crate) fn renderer(recipe: &Recipe, tokenizer: Arc<Tokenizer>, config: &ModelConfig) -> Result<Renderer> {
+fn renderer(recipe: &Recipe, tokenizer: Arc<Tokenizer>, config: &ModelConfig) -> Result<Renderer> {
     let template = tokenizer.chat_template()?;
     let cutoff_len = recipe.cutoff_len.min(config.max_positions);
     Ok(Renderer::new(tokenizer, template, recipe.task.clone(), cutoff_len, recipe.truncation)?)
 }
 
 /// Renders all rows; what is cut or left out is said.
-pub(crate) fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn Progress) -> Result<Tokens> {
+fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn Progress) -> Result<Tokens> {
     let train = renderer.render_all(&data.train)?;
     let scored = matches!(recipe.task, TaskSpec::Classify(_));
     let heldout = if scored || data.heldout.is_empty() { RenderedRows::default() } else { renderer.render_all(&data.heldout)? };
@@ -124,6 +127,29 @@ pub(crate) fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress:
         data.heldout.len()
     ));
     Ok(Tokens { renderer, train, heldout })
+}
+
+/// Everything that comes before the weights: model files, rows, tokens.
+pub(crate) struct Ready {
+    pub files: Resolved,
+    pub model_used: Used,
+    pub base: BaseModel,
+    pub data: Data,
+    pub tokens: Tokens,
+}
+
+/// Fetches model and rows, opens the model and renders the rows. With `before`, exactly the sources of that run are accepted.
+pub(crate) fn ready(environment: &Environment, recipe: &Recipe, before: Option<&Manifest>, progress: &mut dyn Progress) -> Result<Ready> {
+    let sources: Vec<SourceSpec> = recipe.model.iter().map(|m| recipe.locate(m)).collect();
+    let (files, model_used) = fetch::model(environment, &sources, before.map(|m| &m.model), progress)?;
+    progress.note(&format!("model  {} ({})", model_used.source, fetch::short(&model_used.sha256)));
+    let data = load(environment, recipe, before, progress)?;
+    let base = BaseModel::open(&files.root)?;
+    let tokenizer = load_tokenizer(&files.root)?;
+    base.notes.iter().chain(tokenizer.notes()).for_each(|note| progress.warn(note));
+    let renderer = renderer(recipe, Arc::new(tokenizer), &base.config)?;
+    let tokens = render(recipe, renderer, &data, progress)?;
+    Ok(Ready { files, model_used, base, data, tokens })
 }
 
 /// The counts that a run's manifest keeps.
