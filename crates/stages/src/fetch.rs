@@ -50,7 +50,12 @@ impl Used {
     fn again(self, before: Option<&Used>, what: &str) -> Result<Self> {
         match before {
             Some(before) if before.sha256 != self.sha256 => Err(StageError::input_help(
-                format!("{what}: {} has changed: the run used content {}, now it is {}", self.source, short(&before.sha256), short(&self.sha256)),
+                format!(
+                    "{what}: {} has changed: the run used content {}, now it is {}",
+                    self.source,
+                    short(&before.sha256),
+                    short(&self.sha256)
+                ),
                 "bring back the former content, or start another run with another --output-dir",
             )),
             Some(before) => Ok(Self { source: before.source.clone(), ..self }),

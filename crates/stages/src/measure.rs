@@ -6,8 +6,9 @@ use std::ops::ControlFlow;
 use dataset::{Rendered, Renderer, Sample, TaskSpec};
 use engine::{Arena, ParamStore};
 use evaluate::classify::{Classification, classify, hits};
-use evaluate::intervals::Bootstrap;
-use evaluate::{EvalReport, EvaluateError};
+use evaluate::intervals::{Bootstrap, paired_difference};
+use evaluate::results::{RowLoss, text_difference};
+use evaluate::{Difference, EvalReport, EvaluateError};
 use model::Decoder;
 use serde::{Deserialize, Serialize};
 
@@ -18,8 +19,10 @@ use crate::progress::{Progress, Unit};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     pub report: EvalReport,
-    /// A number a row: 1 or 0 for a classification (right or wrong), the loss otherwise.
-    pub per_row: Vec<f64>,
+    /// For a classification: 1 for a row that is right, 0 for one that is wrong.
+    pub hits: Vec<f64>,
+    /// Otherwise: sum of the token losses and number of tokens of each row.
+    pub losses: Vec<(f64, u64)>,
     /// What the model said of each row, for a classification.
     pub rows: Vec<RowVerdict>,
 }
@@ -71,7 +74,7 @@ pub(crate) fn measure(
 fn classified(asked: Asked<'_>, samples: &[Sample], advance: &mut evaluate::Progress<'_>) -> Result<Measurement> {
     let c = classify(asked.decoder, asked.params, asked.arena, asked.renderer, samples, advance)?;
     let decisions = c.decisions(samples)?;
-    Ok(Measurement { report: c.evaluate(samples, Bootstrap::default())?, per_row: hits(&decisions), rows: verdicts(&c) })
+    Ok(Measurement { report: c.evaluate(samples, Bootstrap::default())?, hits: hits(&decisions), losses: Vec::new(), rows: verdicts(&c) })
 }
 
 fn verdicts(c: &Classification) -> Vec<RowVerdict> {
@@ -85,8 +88,27 @@ fn verdicts(c: &Classification) -> Vec<RowVerdict> {
 
 fn continued(asked: Asked<'_>, rendered: &[Rendered], advance: &mut evaluate::Progress<'_>) -> Result<Measurement> {
     let losses = evaluate::perplexity::row_losses(asked.decoder, asked.params, asked.arena, rendered, advance)?;
-    let per_row = losses.iter().map(|l| l.nll / l.tokens.max(1) as f64).collect();
-    Ok(Measurement { report: evaluate::results::text_report(&losses, Bootstrap::default()), per_row, rows: Vec::new() })
+    let report = evaluate::results::text_report(&losses, Bootstrap::default());
+    Ok(Measurement { report, hits: Vec::new(), losses: losses.iter().map(|l| (l.nll, l.tokens)).collect(), rows: Vec::new() })
+}
+
+impl Measurement {
+    /// Change of the accuracy from `before` to this, row by row on the same rows.
+    pub fn accuracy_change(&self, before: &Measurement) -> Option<Difference> {
+        if self.hits.is_empty() {
+            return None;
+        }
+        paired_difference(&before.hits, &self.hits, Bootstrap::default())
+    }
+
+    /// Change of the loss of a token from `before` to this, on the same rows.
+    pub fn loss_change(&self, before: &Measurement) -> Option<Difference> {
+        if self.losses.is_empty() {
+            return None;
+        }
+        let rows = |m: &Measurement| m.losses.iter().map(|&(nll, tokens)| RowLoss { nll, tokens }).collect::<Vec<_>>();
+        text_difference(&rows(before), &rows(self), Bootstrap::default())
+    }
 }
 
 /// Judges in the midst of training.

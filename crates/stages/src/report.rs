@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use dataset::{Renderer, Sample, TaskSpec};
 use engine::{Arena, ParamStore};
-use evaluate::intervals::{Bootstrap, paired_difference};
 use evaluate::report::{
     Command, CurvePoint, DataSummary, Dropped, Fact, LabelCount, ReportData, SampleRow, Setting, SettingGroup, TrainingSummary,
 };
@@ -43,11 +42,8 @@ pub(crate) struct Story<'a> {
 
 /// The page.
 pub(crate) fn page(story: &Story<'_>) -> Result<String> {
-    let Story { recipe, manifest, data, trained, summary, .. } = story;
-    let change = |s: &Story<'_>| match (s.first, s.after) {
-        (Some(first), Some(after)) => paired_difference(&first.per_row, &after.per_row, Bootstrap::default()),
-        _ => None,
-    };
+    let Story { recipe, manifest, trained, summary, .. } = story;
+    let both = story.first.zip(story.after);
     let classification = matches!(recipe.task, TaskSpec::Classify(_));
     let report = ReportData {
         title: None,
@@ -59,8 +55,8 @@ pub(crate) fn page(story: &Story<'_>) -> Result<String> {
         version: Some(manifest.tunesmith.clone()),
         before: story.first.map(|m| m.report.clone()),
         after: story.after.map(|m| m.report.clone()),
-        accuracy_change: change(story).filter(|_| classification),
-        loss_change: change(story).filter(|_| !classification),
+        accuracy_change: both.and_then(|(first, after)| after.accuracy_change(first)),
+        loss_change: both.and_then(|(first, after)| after.loss_change(first)),
         training: Some(TrainingSummary {
             steps: trained.steps,
             epochs: trained.epochs,
@@ -87,7 +83,6 @@ pub(crate) fn page(story: &Story<'_>) -> Result<String> {
         }],
         next: next(&summary.output_dir),
     };
-    let _ = data;
     Ok(evaluate::report::render(&report))
 }
 
