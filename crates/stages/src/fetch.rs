@@ -24,13 +24,17 @@ pub struct Used {
 
 impl Used {
     fn new(resolved: &Resolved) -> Self {
-        Self { source: resolved.spec.to_string(), origin: resolved.origin.clone(), sha256: resolved.sha256.clone() }
+        let origin = match resolved.spec {
+            SourceSpec::Path(_) => tidy(Path::new(&resolved.origin)).display().to_string(),
+            _ => resolved.origin.clone(),
+        };
+        Self { source: resolved.spec.to_string(), origin, sha256: resolved.sha256.clone() }
     }
 
     /// Whether this is what `spec` names. A local path may be spelled as seen from another directory.
     fn is(&self, spec: &SourceSpec) -> bool {
         let elsewhere = || match spec {
-            SourceSpec::Path(path) => std::path::absolute(path).is_ok_and(|p| tidy(&p) == tidy(Path::new(&self.origin))),
+            SourceSpec::Path(path) => std::path::absolute(path).is_ok_and(|p| tidy(&p) == Path::new(&self.origin)),
             _ => false,
         };
         self.source == spec.to_string() || elsewhere()
