@@ -86,14 +86,17 @@ pub fn stream(path: &Path, entry: &SourceEntry, task: &TaskSpec, answers: Answer
     Samples::new(open(path, entry)?, entry, task, answers)
 }
 
-/// What `entry` says about columns, for another file (`eval --data FILE`): if the file has the entry's columns they mean the same
-/// there, and if not (as in the rows that a run wrote, where every column is named by its role) its own names count. Filter, split and
-/// limits belong to the entry's own source and are not carried over.
+/// What `entry` says about columns, for another file (`eval --data FILE`): each of the entry's columns that the file has means the
+/// same there (rows that are to be answered lack the label's), and if it has none of them (as in the rows that a run wrote, where
+/// every column is named by its role) its own names count. Filter, split and limits belong to the entry's own source and are not
+/// carried over.
 pub fn entry_for(path: &Path, entry: &SourceEntry) -> Result<SourceEntry, Error> {
     let bare = SourceEntry { tags: entry.tags.clone(), ..SourceEntry::new(path.to_string_lossy()) };
-    let first = open(path, &bare)?.find_map(Result::ok);
-    let has_all = first.is_some_and(|row| entry.columns.values().all(|spec| row.fields.contains_key(&spec.column)));
-    Ok(if has_all { SourceEntry { columns: entry.columns.clone(), shape: entry.shape, ..bare } } else { bare })
+    let Some(first) = open(path, &bare)?.find_map(Result::ok) else { return Ok(bare) };
+    let mut columns = entry.columns.clone();
+    columns.retain(|_, spec| first.fields.contains_key(&spec.column));
+    let foreign = columns.is_empty() && !entry.columns.is_empty();
+    Ok(if foreign { bare } else { SourceEntry { columns, shape: entry.shape, ..bare } })
 }
 
 /// If `files` hold a catalogue and the entry names one of its data sets: that data set's files and meaning. What the entry itself
@@ -344,6 +347,11 @@ mod tests {
             let loaded = load(std::slice::from_ref(&path), &entry_for(&path, &entry).unwrap(), &task()).unwrap();
             assert_eq!((loaded.samples[0].text(), loaded.samples[0].label()), ("好".into(), Some("positive")));
         }
+        let both = SourceEntry { columns: serde_json::from_value(json!({"text": "评论", "label": "情感"})).unwrap(), ..entry };
+        let (_dir, asked) = file("asked.csv", "号,评论\n1,好\n");
+        let columns = entry_for(&asked, &both).unwrap();
+        let samples: Vec<_> = stream(&asked, &columns, &task(), Answers::Optional).unwrap().map(Result::unwrap).collect();
+        assert_eq!((samples[0].text(), samples[0].label()), ("好".into(), None));
     }
 
     #[test]

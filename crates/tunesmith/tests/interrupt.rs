@@ -1,0 +1,136 @@
+//! Runs that are killed, interrupted or started twice. Whatever the moment, `--resume` must end in the bytes of a run that nobody
+//! disturbed.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use common::{Bench, Ran};
+
+/// Enough steps, with checkpoints between, that a moment in their midst can be met.
+const STEPS: &str = "max_steps=80";
+const LIMIT: &str = "save_total_limit=3";
+
+const LONG: [&str; 6] = ["--set", STEPS, "--set", LIMIT, "--set", "gradient_accumulation_steps=2"];
+
+fn command(bench: &Bench, dir: &str, resume: bool) -> Command {
+    let mut args = vec!["train", "classify.yaml", "--output-dir", dir];
+    args.extend(LONG);
+    if resume {
+        args.push("--resume");
+    }
+    bench.command(&args)
+}
+
+/// The highest step whose checkpoint directory is there (whole or not).
+fn newest(dir: &Path) -> Option<u64> {
+    let entries = std::fs::read_dir(dir).ok()?.flatten();
+    entries.filter_map(|e| e.file_name().to_str()?.strip_prefix("checkpoint-")?.parse().ok()).max()
+}
+
+/// Waits until `is` holds while the process runs; false if it ended before.
+fn wait(child: &mut Child, is: impl Fn() -> bool) -> bool {
+    let begun = Instant::now();
+    while !is() {
+        if child.try_wait().expect("a child").is_some() {
+            return false;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not get on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    true
+}
+
+fn signal(child: &Child, name: &str) {
+    let sent = Command::new("kill").args([name, &child.id().to_string()]).status().expect("kill");
+    assert!(sent.success());
+}
+
+#[test]
+fn killed_at_any_moment_and_resumed_is_undisturbed() {
+    let bench = Bench::classify();
+    let whole = Ran::from(command(&bench, "whole", false).output().unwrap());
+    assert_eq!(whole.code, Some(0), "{}", whole.err);
+
+    // Killed five times, each time later; what is killed is resumed. The second moment is before anything new can be saved.
+    let dir = bench.path("killed");
+    let mut kills = 0;
+    for (round, step) in [2, 0, 21, 44, 62].into_iter().enumerate() {
+        let mut child = command(&bench, "killed", round > 0).spawn().unwrap();
+        let there = if step == 0 { wait(&mut child, || true) } else { wait(&mut child, || newest(&dir) >= Some(step)) };
+        assert!(there, "ended before step {step}");
+        child.kill().unwrap(); // SIGKILL
+        let ended = child.wait_with_output().unwrap();
+        kills += usize::from(ended.status.code().is_none());
+        let at = newest(&dir).unwrap_or(0);
+        assert!(at < 80, "the kill came too late to prove anything");
+    }
+    assert_eq!(kills, 5);
+    let ran = Ran::from(command(&bench, "killed", true).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.err.contains("resumed from"), "{}", ran.err);
+    bench.same_runs("whole", "killed");
+    assert!(bench.read("whole/checkpoint-80/adapter_model.safetensors") == bench.read("killed/checkpoint-80/adapter_model.safetensors"));
+    let rest = std::fs::read_dir(&dir).unwrap().flatten().map(|f| f.file_name().to_string_lossy().into_owned());
+    let rest: Vec<String> = rest.filter(|f| f.ends_with(".tmp") || f.contains("partial")).collect();
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+#[test]
+fn ctrl_c_saves_and_says_how_to_go_on() {
+    let bench = Bench::classify();
+    assert!(command(&bench, "whole", false).output().unwrap().status.success());
+    let mut child = command(&bench, "stopped", false).spawn().unwrap();
+    assert!(wait(&mut child, || newest(&bench.path("stopped")) >= Some(10)));
+    signal(&child, "-INT");
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{}", ran.err);
+    let at = newest(&bench.path("stopped")).unwrap();
+    assert!(at < 80, "stopped at {at}");
+    assert!(bench.path("stopped").join(format!("checkpoint-{at}/DONE")).is_file());
+    assert!(ran.err.contains(&format!("step {at} of 80 is saved in stopped/checkpoint-{at}")), "{}", ran.err);
+
+    // The message's last line is the command that goes on.
+    let command = ran.err.trim_end().lines().last().unwrap().trim().to_owned();
+    let mut words = command.split_whitespace().map(|w| w.trim_matches('\''));
+    assert!(words.next().unwrap().ends_with("tunesmith"), "{command}");
+    let args: Vec<&str> = words.collect();
+    assert_eq!(args.last(), Some(&"--resume"), "{command}");
+    let unfinished = bench.run(&["predict", "stopped", "text"]);
+    assert_eq!(unfinished.code, Some(2));
+    assert!(unfinished.err.contains("no result yet") && unfinished.err.contains("--resume"), "{}", unfinished.err);
+    let resumed = bench.ok(&args);
+    assert!(resumed.err.contains(&format!("resumed from stopped/checkpoint-{at} (step {at})")), "{}", resumed.err);
+    bench.same_runs("whole", "stopped");
+}
+
+#[test]
+fn two_runs_do_not_share_a_directory() {
+    let bench = Bench::classify();
+    let mut child = command(&bench, "run", false).spawn().unwrap();
+    assert!(wait(&mut child, || newest(&bench.path("run")) >= Some(2)));
+    // The first is held where it is, so that the second surely meets it.
+    signal(&child, "-STOP");
+    let id = child.id().to_string();
+    bench.refused(&["train", "classify.yaml", "--output-dir", "run", "--resume"], &["run: another run", &id, "another output directory"]);
+    signal(&child, "-CONT");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A killed run holds nothing.
+    let ran = Ran::from(command(&bench, "run", true).output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+}
+
+#[test]
+fn resume_where_nothing_was_saved_starts_fresh_and_says_so() {
+    let bench = Bench::classify();
+    let ran = bench.ok(&["train", "classify.yaml", "--output-dir", "run", "--resume", "--json"]);
+    assert!(ran.err.contains("no checkpoint"), "{}", ran.err);
+    // A complete run resumed has nothing left to do, and the same result.
+    let before = bench.read("run/adapter_model.safetensors");
+    let again = bench.ok(&["train", "classify.yaml", "--output-dir", "run", "--resume", "--json"]);
+    assert!(bench.read("run/adapter_model.safetensors") == before);
+    assert_eq!(again.rows()[0]["metrics"], ran.rows()[0]["metrics"]);
+}
