@@ -37,7 +37,8 @@ fn wait(child: &mut Child, is: impl Fn() -> bool) -> bool {
         if child.try_wait().expect("a child").is_some() {
             return false;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "the run does not get on");
+        // No expectation of speed: only that a hang ends some day.
+        assert!(begun.elapsed() < Duration::from_secs(600), "the run does not get on");
         std::thread::sleep(Duration::from_millis(1));
     }
     true
