@@ -4,7 +4,7 @@ use crate::RecipeError;
 use crate::aliases::{self, Given};
 use crate::document::{Node, Place};
 
-/// Applies `key=value` arguments in order. Keys are dotted paths (`dataset.max_samples`, `dataset.sources.0.split`); values are
+/// Applies `key=value` arguments in order. Keys are dotted paths (`dataset.max_samples`, `dataset.sources.0.split` or `sources[0]`); values are
 /// YAML, so `--set lora_target=[q_proj,v_proj]` and `--set learning_rate=2e-4` mean what they mean in the file.
 /// Other tools' names count too; gives the same notes as [`aliases::translate`].
 pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<Vec<String>, RecipeError> {
@@ -13,7 +13,9 @@ pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<Vec<String>, Rec
         let place = Place { source: format!("--set {set}").into(), line: 0 };
         let invalid = |reason: &str| RecipeError::Invalid { place: place.clone(), field: set.clone(), reason: reason.to_owned() };
         let (key, text) = set.split_once('=').ok_or_else(|| invalid("write it as key=value"))?;
-        let key = key.trim();
+        // Errors write `dataset.sources[0].split`: what they print can be typed.
+        let key = key.trim().replace('[', ".").replace(']', "");
+        let key = key.as_str();
         if key.is_empty() || key.split('.').any(str::is_empty) {
             return Err(invalid("the part before '=' must be a key such as learning_rate or dataset.max_samples"));
         }
@@ -60,6 +62,13 @@ mod tests {
         let got = after("seed: 1", &["seed=2", "seed=3", "lora_target=[q_proj, v_proj]", "dataset.val_size=.2", "output_dir="]).unwrap();
         let want = serde_json::json!({"seed": 3, "lora_target": ["q_proj", "v_proj"], "dataset": {"val_size": 0.2}, "output_dir": null});
         assert_eq!(got, want);
+    }
+
+    #[test]
+    fn an_entry_of_a_list_is_written_as_errors_write_it() {
+        let yaml = "dataset: {sources: [{source: a}, {source: b}]}";
+        let got = after(yaml, &["dataset.sources[1].split=test", "dataset.sources.0.split=train"]).unwrap();
+        assert_eq!(got["dataset"]["sources"], serde_json::json!([{"source": "a", "split": "train"}, {"source": "b", "split": "test"}]));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What this machine has and what runs fast on it: `tunesmith doctor`. Numbers are measured, not looked up.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -39,7 +40,7 @@ pub struct Cpu {
     /// The code path that the kernels take.
     pub kernels: String,
     /// Features that matter for speed, and whether they are there.
-    pub features: Vec<(String, bool)>,
+    pub features: BTreeMap<String, bool>,
 }
 
 /// The cache of fetched files.

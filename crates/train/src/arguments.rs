@@ -256,7 +256,7 @@ mod lenient {
     use serde::{Deserialize, Deserializer, de::Error};
 
     #[derive(Deserialize)]
-    #[serde(untagged)]
+    #[serde(untagged, expecting = "expected a number")]
     enum Number {
         Number(f64),
         Text(String),

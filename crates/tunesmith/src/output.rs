@@ -14,10 +14,16 @@ pub fn line(text: impl fmt::Display) {
     if let Err(e) = writeln!(out, "{text}").and_then(|()| out.flush()) {
         let broken = e.kind() == io::ErrorKind::BrokenPipe;
         if !broken {
-            eprintln!("error: standard output: {e}");
+            note(format_args!("error: standard output: {e}"));
         }
         std::process::exit(if broken { 0 } else { 1 });
     }
+}
+
+/// Writes one line to standard error. One that nobody reads any more (`2>&1 | head`, a terminal that was closed) must not end the work
+/// that it tells of.
+pub fn note(text: impl fmt::Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// As [`line`], without ending the line: text that arrives in pieces.
@@ -33,7 +39,7 @@ pub fn json(value: &impl Serialize) {
     match serde_json::to_string(value) {
         Ok(text) => line(text),
         Err(e) => {
-            eprintln!("error: the result cannot be written as JSON: {e}");
+            note(format_args!("error: the result cannot be written as JSON: {e}"));
             std::process::exit(1);
         }
     }
@@ -71,6 +77,6 @@ pub fn fail(error: &StageError) -> ExitCode {
             text.push_str(&format!("\n  help: {help}"));
         }
     }
-    eprintln!("{}", text.trim_end());
+    note(text.trim_end());
     ExitCode::from(error.exit_code())
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use stages::{Progress, TrainEvent, Unit};
 
-use crate::stop;
+use crate::{output, stop};
 
 /// Between two plain lines of the same work.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
@@ -48,7 +48,7 @@ impl Screen {
         match (&self.bar, self.style) {
             (_, Style::Quiet) => {}
             (Some(bar), Style::Bars) => bar.println(text),
-            _ => eprintln!("{text}"),
+            _ => output::note(text),
         }
     }
 
@@ -84,7 +84,7 @@ impl Progress for Screen {
     fn warn(&mut self, text: &str) {
         match self.style {
             // What must not be missed is shown even when quiet.
-            Style::Quiet => eprintln!("warning: {text}"),
+            Style::Quiet => output::note(format_args!("warning: {text}")),
             _ => self.say(&format!("warning: {text}")),
         }
     }

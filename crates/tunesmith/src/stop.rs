@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::output;
+
 static ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Exit status of a process ended by SIGINT, as shells count it.
@@ -15,7 +17,7 @@ pub fn listen() {
         if ASKED.swap(true, Ordering::SeqCst) {
             std::process::exit(INTERRUPTED);
         }
-        eprintln!("\nstopping after the current batch; press Ctrl-C again to end at once");
+        output::note("\nstopping after the current batch; press Ctrl-C again to end at once");
     });
 }
 

@@ -267,7 +267,7 @@ impl ValSize {
             ValSize::Rows(rows) => rows,
         };
         if rows > 0 && rows >= total {
-            return Err(format!("val_size: {self} would hold out {rows} of {total} rows and leave none to train on"));
+            return Err(format!("{self} would hold out {rows} of {total} rows and leave none to train on"));
         }
         Ok(rows)
     }

@@ -15,13 +15,12 @@ pub fn run(context: &Context, args: &Chat) -> Result<()> {
     let mut chat = Conversation::new(opened, args.system.clone(), sampling(&args.sampling))?;
     let terminal = io::stdin().is_terminal();
     if terminal {
-        eprintln!("talking with {}; /clear starts anew, /quit or Ctrl-D ends", args.target.target);
+        output::note(format_args!("talking with {}; /clear starts anew, /quit or Ctrl-D ends", args.target.target));
     }
     let mut line = String::new();
     loop {
         if terminal {
-            eprint!("> ");
-            let _ = io::stderr().flush();
+            let _ = write!(io::stderr(), "> ").and_then(|()| io::stderr().flush());
         }
         line.clear();
         let read = io::stdin().lock().read_line(&mut line);
