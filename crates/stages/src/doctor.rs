@@ -89,8 +89,8 @@ impl Doctor {
     /// As a person reads it.
     pub fn to_text(&self) -> String {
         let mut out = String::new();
-        let has: Vec<&str> = self.cpu.features.iter().filter(|(_, has)| *has).map(|(name, _)| name.as_str()).collect();
-        let lacks: Vec<&str> = self.cpu.features.iter().filter(|(_, has)| !*has).map(|(name, _)| name.as_str()).collect();
+        let has: Vec<&str> = self.cpu.features.iter().filter(|(_, has)| **has).map(|(name, _)| name.as_str()).collect();
+        let lacks: Vec<&str> = self.cpu.features.iter().filter(|(_, has)| !**has).map(|(name, _)| name.as_str()).collect();
         let gib = |mb: Option<u64>| mb.map_or("unknown".to_owned(), |m| format!("{:.1} GiB", m as f64 / 1024.0));
         let _ = writeln!(out, "tunesmith {}", self.version);
         let _ = writeln!(out, "processor   {} kernels; has {}{}", self.cpu.kernels, has.join(" "), lacking(&lacks));
