@@ -35,15 +35,15 @@ impl Bench {
     /// With `reviews.csv` and `classify.yaml`: a LoRA run of 12 steps on 60 reviews.
     pub fn classify() -> Self {
         let bench = Self::new();
-        bench.write("reviews.csv", &reviews(60, "pos", "neg"));
-        bench.write("classify.yaml", &classify_recipe("reviews.csv"));
+        bench.write("reviews.csv", reviews(60, "pos", "neg"));
+        bench.write("classify.yaml", classify_recipe("reviews.csv"));
         bench
     }
 
     /// With `chat.jsonl` and `chat.yaml`: conversations.
     pub fn chat() -> Self {
         let bench = Self::new();
-        bench.write("chat.jsonl", &conversations(24));
+        bench.write("chat.jsonl", conversations(24));
         let recipe = format!(
             "model: {}\ndataset: {{sources: [{{source: chat.jsonl}}], val_size: 0.2}}\ntask: {{type: sft}}\n\
              finetuning_type: lora\nper_device_train_batch_size: 4\nlearning_rate: 1e-2\nmax_steps: 10\nlogging_steps: 5\n",
