@@ -17,6 +17,7 @@ pub struct Chat {
     system: Option<Message>,
     turns: Vec<Message>,
     answers: u64,
+    forgotten: usize,
 }
 
 impl Chat {
@@ -32,17 +33,23 @@ impl Chat {
         let sampling = opened.sampling(&choice)?;
         let session = Session::new(&opened.decoder, CONTEXT);
         let system = system.map(|text| Message::new("system", text));
-        Ok(Self { opened, template, sampling, session, system, turns: Vec::new(), answers: 0 })
+        Ok(Self { opened, template, sampling, session, system, turns: Vec::new(), answers: 0, forgotten: 0 })
     }
 
     /// Forgets the turns so far; the system message stays.
     pub fn clear(&mut self) {
         self.turns.clear();
+        self.forgotten = 0;
+    }
+
+    /// Messages (questions and answers) that the model no longer sees, because the conversation outgrew its context.
+    pub fn forgotten(&self) -> usize {
+        self.forgotten
     }
 
     /// Says something and streams the answer. `on_piece` gets whole characters and returns whether to go on.
     ///
-    /// A conversation that outgrows the context loses its oldest turns.
+    /// A conversation that outgrows the context loses its oldest turns: [`forgotten`](Self::forgotten) counts them.
     pub fn say(&mut self, text: &str, on_piece: &mut dyn FnMut(&str) -> bool) -> Result<Generation> {
         self.turns.push(Message::new("user", text));
         loop {
@@ -61,6 +68,7 @@ impl Chat {
             match reply {
                 Err(GenerateError::PromptTooLong { .. }) if self.turns.len() > 2 => {
                     self.turns.drain(..2);
+                    self.forgotten += 2;
                 }
                 Err(e) => {
                     self.turns.pop();

@@ -18,6 +18,7 @@ pub fn run(context: &Context, args: &Chat) -> Result<()> {
         output::note(format_args!("talking with {}; /clear starts anew, /quit or Ctrl-D ends", args.target.target));
     }
     let mut line = String::new();
+    let mut forgotten = 0;
     loop {
         if terminal {
             let _ = write!(io::stderr(), "> ").and_then(|()| io::stderr().flush());
@@ -42,6 +43,11 @@ pub fn run(context: &Context, args: &Chat) -> Result<()> {
                 if context.json {
                     output::json(&turn);
                 }
+                if chat.forgotten() > forgotten {
+                    let text = "the conversation outgrew the model's context: the model no longer sees its oldest";
+                    output::note(format_args!("{text} {} messages", chat.forgotten()));
+                }
+                forgotten = chat.forgotten();
                 if stop::asked() {
                     return Ok(());
                 }
