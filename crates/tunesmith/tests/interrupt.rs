@@ -88,10 +88,14 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     signal(&child, "-INT");
     let ran = Ran::from(child.wait_with_output().unwrap());
     assert_eq!(ran.code, Some(130), "{}", ran.err);
-    let at = newest(&bench.path("stopped")).unwrap();
+    // `step 11 of 80 is saved in stopped/checkpoint-11; …`, or `checkpoint-11+1` where it stopped inside an accumulation group.
+    let (_, after) = ran.err.split_once("is saved in ").unwrap_or_else(|| panic!("{}", ran.err));
+    let (saved, _) = after.split_once(';').unwrap_or_else(|| panic!("{}", ran.err));
+    let name = saved.strip_prefix("stopped/checkpoint-").unwrap_or_else(|| panic!("{saved}"));
+    let at: u64 = name.split('+').next().unwrap().parse().unwrap();
     assert!(at < 80, "stopped at {at}");
-    assert!(bench.path("stopped").join(format!("checkpoint-{at}/DONE")).is_file());
-    assert!(ran.err.contains(&format!("step {at} of 80 is saved in stopped/checkpoint-{at}")), "{}", ran.err);
+    assert!(bench.path(saved).join("DONE").is_file(), "{saved}");
+    assert!(ran.err.contains(&format!("step {at} of 80 is saved in")), "{}", ran.err);
 
     // The message's last line is the command that goes on.
     let command = ran.err.trim_end().lines().last().unwrap().trim().to_owned();
@@ -103,7 +107,7 @@ fn ctrl_c_saves_and_says_how_to_go_on() {
     assert_eq!(unfinished.code, Some(2));
     assert!(unfinished.err.contains("no result yet") && unfinished.err.contains("--resume"), "{}", unfinished.err);
     let resumed = bench.ok(&args);
-    assert!(resumed.err.contains(&format!("resumed from stopped/checkpoint-{at} (step {at})")), "{}", resumed.err);
+    assert!(resumed.err.contains(&format!("resumed from {saved} (step {at})")), "{}", resumed.err);
     bench.same_runs("whole", "stopped");
 }
 
