@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dataset::import::Loaded;
 use dataset::split::{Duplicates, Split};
-use dataset::{BadRow, RenderedRows, Renderer, Sample, Shape, TaskSpec};
+use dataset::{BadRow, RenderedRows, Renderer, Sample, SampleKind, Shape, TaskSpec};
 use model::ModelConfig;
 use model::load::BaseModel;
 use recipe::Recipe;
@@ -117,6 +117,9 @@ fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn P
             progress.warn(&format!("… and {} more {what} rows were left out", rows.dropped.len() - SHOWN_BAD_ROWS));
         }
     }
+    if let Some(template) = renderer.template_source() {
+        unseen_tools(template, data.train.iter().chain(&data.heldout)).iter().for_each(|text| progress.warn(text));
+    }
     let tokens: usize = train.rows.iter().map(|r| r.input_ids.len()).sum();
     let trained: usize = train.rows.iter().map(|r| r.trained_tokens()).sum();
     progress.note(&format!(
@@ -127,6 +130,24 @@ fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn P
         data.heldout.len()
     ));
     Ok(Tokens { renderer, train, heldout })
+}
+
+/// What rows hold that the chat template has no words for: the model never sees it, which must not go unsaid.
+fn unseen_tools<'a>(template: &str, samples: impl Iterator<Item = &'a Sample>) -> Vec<String> {
+    let (mut described, mut called) = (0, 0);
+    for sample in samples {
+        if let SampleKind::Messages { turns, tools } = &sample.kind {
+            described += usize::from(tools.is_some());
+            called += usize::from(turns.iter().any(|turn| turn.message.tool_calls.is_some()));
+        }
+    }
+    [(described, "tools", "describe tools"), (called, "tool_calls", "hold tool calls")]
+        .into_iter()
+        .filter(|(rows, word, _)| *rows > 0 && !template.contains(word))
+        .map(|(rows, word, what)| {
+            format!("{rows} rows {what}, but the chat template does not know `{word}`: the model will not see them; choose another template or model")
+        })
+        .collect()
 }
 
 /// Everything that comes before the weights: model files, rows, tokens.

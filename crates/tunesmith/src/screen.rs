@@ -111,7 +111,8 @@ impl Progress for Screen {
         self.here += n;
         if let Some(bar) = &self.bar {
             bar.inc(n);
-        } else if self.style == Style::Lines && self.shown.elapsed() >= PLAIN_INTERVAL {
+        } else if self.style == Style::Lines && self.total != Some(self.done) && self.shown.elapsed() >= PLAIN_INTERVAL {
+            // (The last line is `end`'s.)
             self.shown = Instant::now();
             self.say(&self.plain());
         }
