@@ -405,10 +405,17 @@ dispatch!(fn backward_isa = backward_task(
     shape: &Shape, span: &Span, lanes: Lanes, dq: Shared, dk: *mut f32, dv: *mut f32, dout: &[f32], out: &[f32],
     lse: &[f32], q: &[f32], k: &Heads, v: &Heads));
 
-/// Gradients of [`forward`] (whole sequences: `past` is 0).
+/// Rows of the gradients of keys and values: each span has one for each of its keys, the earlier ones included, and
+/// the spans follow one another. Without a past these are the rows of the packed tensors.
+pub fn key_rows(spans: &[Span]) -> usize {
+    spans.iter().map(|s| s.past + s.len).sum()
+}
+
+/// Gradients of [`forward`].
 ///
-/// `dq` is `[heads, tokens, dim]` to the scaled queries; `dk` and `dv` are `[parts, kv_heads, tokens, dim]`, partial
-/// sums that the caller adds in order. All three are overwritten.
+/// `dq` is `[heads, tokens, dim]` to the scaled queries; `dk` and `dv` are `[parts, kv_heads, key_rows, dim]` with
+/// [`key_rows`]`(spans)` rows wherever the keys and values themselves lie: partial sums that the caller adds in order,
+/// as it adds the rows of keys that several spans have in their past. All three are overwritten.
 pub fn backward(
     (dq, dk, dv): (&mut [f32], &mut [f32], &mut [f32]),
     parts: usize,
@@ -442,23 +449,25 @@ pub fn backward_on(
     shape.check(spans, &k, &v);
     let (tokens, dim) = (shape.tokens, shape.dim);
     let size = tokens * shape.heads * dim;
-    let kv_size = tokens * shape.kv_heads * dim;
+    let rows = key_rows(spans);
+    let kv_size = rows * shape.kv_heads * dim;
     assert!([dq.len(), dout.len(), out.len(), q.len()] == [size; 4], "attention: shapes disagree");
     assert!([dk.len(), dv.len()] == [parts * kv_size; 2], "attention: shapes disagree");
     assert!(lse.len() == tokens * shape.heads && parts > 0, "attention: shapes disagree");
-    assert!(spans.iter().all(|s| s.past == 0), "attention: backward needs whole sequences");
     crate::elementwise::fill(dq, 0.0);
     crate::elementwise::fill(dk, 0.0);
     crate::elementwise::fill(dv, 0.0);
     let group = shape.group();
     let (dq, dk, dv) = (Shared::new(dq), Shared::new(dk), Shared::new(dv));
-    spans.par_iter().filter(|s| s.len > 0).for_each(|span| {
+    spans.par_iter().enumerate().filter(|(_, s)| s.len > 0).for_each(|(i, span)| {
+        let first_row = key_rows(&spans[..i]);
         let tiles = (span.len * group).div_ceil(LANES);
         (0..shape.kv_heads * parts).into_par_iter().for_each(|i| {
             let (kv_head, part) = (i / parts, i % parts);
-            let at = ((part * shape.kv_heads + kv_head) * tokens + span.start) * dim;
+            let at = ((part * shape.kv_heads + kv_head) * rows + first_row) * dim;
+            let len = (span.past + span.len) * dim;
             // SAFETY: part, head and span name a block that only this task touches.
-            let (dk, dv) = unsafe { (dk.slice(at, span.len * dim), dv.slice(at, span.len * dim)) };
+            let (dk, dv) = unsafe { (dk.slice(at, len), dv.slice(at, len)) };
             // Tiles are dealt out in turn, so that each part gets cheap early and dear late ones.
             for tile in (part..tiles).step_by(parts) {
                 let first = tile * LANES;

@@ -1,7 +1,7 @@
 //! Slow, readable versions of the kernels, in f64: what each one means. Tests compare the fast ones with these.
 
 use crate::activation;
-use crate::attention::{Shape, Span};
+use crate::attention::{Shape, Span, key_rows};
 use crate::norm;
 
 /// `y [m, n] = alpha·x [m, k]·wᵀ [n, k] + keep·y`.
@@ -113,25 +113,28 @@ fn weights(q: &[f32], key: impl Fn(usize) -> Vec<f32>, keys: usize, position: us
     scores.iter().map(|s| (s - top).exp() / total).collect()
 }
 
-/// Attention of each span with dense keys and values `[kv_heads, tokens, dim]` (no past); `q` is `[heads, tokens,
-/// dim]`, the result `[tokens, heads·dim]`.
+/// Attention of each span with dense keys and values `[kv_heads, key rows, dim]`, where the spans' keys (past ones
+/// included) follow one another; `q` is `[heads, tokens, dim]`, the result `[tokens, heads·dim]`.
 pub fn attention(q: &[f32], k: &[f32], v: &[f32], spans: &[Span], shape: &Shape) -> Vec<f64> {
     let (t, d) = (shape.tokens, shape.dim);
     let mut out = vec![0.0; t * shape.heads * d];
-    let group = shape.heads / shape.kv_heads;
+    let (group, rows) = (shape.heads / shape.kv_heads, key_rows(spans));
+    let mut first = 0;
     for s in spans {
+        let keys = s.past + s.len;
         for h in 0..shape.heads {
-            let row = |x: &[f32], h: usize, i: usize| x[(h * t + s.start + i) * d..][..d].to_vec();
+            let kv = |x: &[f32], j: usize| x[(h / group * rows + first + j) * d..][..d].to_vec();
             for i in 0..s.len {
-                let p = weights(&row(q, h, i), |j| row(k, h / group, j), s.len, i, shape);
+                let p = weights(&q[(h * t + s.start + i) * d..][..d], |j| kv(k, j), keys, s.past + i, shape);
                 let to = &mut out[((s.start + i) * shape.heads + h) * d..][..d];
-                for j in 0..s.len {
-                    for (o, v) in to.iter_mut().zip(row(v, h / group, j)) {
+                for j in 0..keys {
+                    for (o, v) in to.iter_mut().zip(kv(v, j)) {
                         *o += p[j] * v as f64;
                     }
                 }
             }
         }
+        first += keys;
     }
     out
 }
@@ -139,27 +142,30 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], spans: &[Span], shape: &Shape)
 /// Gradients `(dq, dk, dv)` of [`attention`] in the layouts of its inputs.
 pub fn attention_backward(dout: &[f32], q: &[f32], k: &[f32], v: &[f32], spans: &[Span], shape: &Shape) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let (t, d) = (shape.tokens, shape.dim);
-    let group = shape.heads / shape.kv_heads;
+    let (group, rows) = (shape.heads / shape.kv_heads, key_rows(spans));
     let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let mut first = 0;
     for s in spans {
+        let keys = s.past + s.len;
         for h in 0..shape.heads {
-            let at = |h: usize, i: usize| (h * t + s.start + i) * d;
+            let kv = |j: usize| (h / group * rows + first + j) * d;
             for i in 0..s.len {
-                let kv = |j: usize| at(h / group, j);
-                let p = weights(&q[at(h, i)..][..d], |j| k[kv(j)..][..d].to_vec(), s.len, i, shape);
+                let at = (h * t + s.start + i) * d;
+                let p = weights(&q[at..][..d], |j| k[kv(j)..][..d].to_vec(), keys, s.past + i, shape);
                 let g = &dout[((s.start + i) * shape.heads + h) * d..][..d];
-                let dp: Vec<f64> = (0..s.len).map(|j| (0..d).map(|c| g[c] as f64 * v[kv(j) + c] as f64).sum()).collect();
+                let dp: Vec<f64> = (0..keys).map(|j| (0..d).map(|c| g[c] as f64 * v[kv(j) + c] as f64).sum()).collect();
                 let mean: f64 = p.iter().zip(&dp).map(|(p, dp)| p * dp).sum();
-                for j in 0..s.len {
+                for j in 0..keys {
                     let ds = p[j] * (dp[j] - mean);
                     for c in 0..d {
                         dv[kv(j) + c] += p[j] * g[c] as f64;
-                        dk[kv(j) + c] += ds * q[at(h, i) + c] as f64;
-                        dq[at(h, i) + c] += ds * k[kv(j) + c] as f64;
+                        dk[kv(j) + c] += ds * q[at + c] as f64;
+                        dq[at + c] += ds * k[kv(j) + c] as f64;
                     }
                 }
             }
         }
+        first += keys;
     }
     (dq, dk, dv)
 }

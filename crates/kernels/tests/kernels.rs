@@ -313,12 +313,18 @@ proptest! {
 }
 
 fn spans(lengths: &[usize], dim: usize) -> (Vec<Span>, usize) {
-    let mut start = 0;
+    let whole: Vec<_> = lengths.iter().map(|&len| (0, len)).collect();
+    spans_with_past(&whole, dim)
+}
+
+/// Spans of `(past, len)`; keys of the spans lie end to end. Also the number of queries.
+fn spans_with_past(lengths: &[(usize, usize)], dim: usize) -> (Vec<Span>, usize) {
+    let (mut start, mut row) = (0, 0);
     let spans = lengths
         .iter()
-        .map(|&len| {
-            let s = Span { start, len, past: 0, key_base: start * dim, value_base: start * dim };
-            start += len;
+        .map(|&(past, len)| {
+            let s = Span { start, len, past, key_base: row * dim, value_base: row * dim };
+            (start, row) = (start + len, row + past + len);
             s
         })
         .collect();
@@ -327,28 +333,32 @@ fn spans(lengths: &[usize], dim: usize) -> (Vec<Span>, usize) {
 
 #[test]
 fn attention_against_the_definition() {
-    // Query heads, key heads, width, lengths, causal, window.
-    type Case = (usize, usize, usize, &'static [usize], bool, usize);
-    let cases: [Case; 8] = [
-        (1, 1, 1, &[1], true, usize::MAX),
-        (2, 1, 5, &[0, 3, 1], true, usize::MAX),
-        (9, 3, 64, &[33, 7], true, usize::MAX),
-        (4, 4, 17, &[70], true, usize::MAX),
-        (3, 1, 16, &[200, 5], true, usize::MAX),
-        (2, 2, 24, &[150], true, 20),
-        (2, 1, 8, &[90, 66], false, usize::MAX),
-        (2, 1, 256, &[65], true, 2),
+    // Query heads, key heads, width, (past, length) of each span, causal, window.
+    type Case = (usize, usize, usize, &'static [(usize, usize)], bool, usize);
+    let cases: [Case; 11] = [
+        (1, 1, 1, &[(0, 1)], true, usize::MAX),
+        (2, 1, 5, &[(0, 0), (0, 3), (0, 1)], true, usize::MAX),
+        (9, 3, 64, &[(0, 33), (0, 7)], true, usize::MAX),
+        (4, 4, 17, &[(0, 70)], true, usize::MAX),
+        (3, 1, 16, &[(0, 200), (0, 5)], true, usize::MAX),
+        (2, 2, 24, &[(0, 150)], true, 20),
+        (2, 1, 8, &[(0, 90), (0, 66)], false, usize::MAX),
+        (2, 1, 256, &[(0, 65)], true, 2),
+        (6, 2, 10, &[(5, 37), (64, 1), (0, 9), (70, 0), (131, 66)], true, usize::MAX),
+        (2, 1, 8, &[(90, 66), (3, 4)], false, usize::MAX),
+        (3, 3, 7, &[(100, 70), (1, 80)], true, 33),
     ];
     for (heads, kv_heads, dim, lengths, causal, window) in cases {
-        let (spans, tokens) = spans(lengths, dim);
+        let (spans, tokens) = spans_with_past(lengths, dim);
+        let rows = attention::key_rows(&spans);
         let shape = Shape { tokens, heads, kv_heads, dim, causal, window };
         let (q, dout) = (numbers(1, heads * tokens * dim), numbers(2, heads * tokens * dim));
         let q: Vec<f32> = q.iter().map(|v| v * 0.5).collect();
-        let (k, v) = (numbers(3, kv_heads * tokens * dim), numbers(4, kv_heads * tokens * dim));
+        let (k, v) = (numbers(3, kv_heads * rows * dim), numbers(4, kv_heads * rows * dim));
         let expected = reference::attention(&q, &k, &v, &spans, &shape);
         let (dq_e, dk_e, dv_e) = reference::attention_backward(&dout, &q, &k, &v, &spans, &shape);
-        let kh = Heads { data: &k, token: dim, head: tokens * dim };
-        let vh = Heads { data: &v, token: dim, head: tokens * dim };
+        let kh = Heads { data: &k, token: dim, head: rows * dim };
+        let vh = Heads { data: &v, token: dim, head: rows * dim };
         for isa in Isa::available() {
             for parts in [1, 3] {
                 let got = same_on_all_threads(|| {
