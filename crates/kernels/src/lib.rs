@@ -19,6 +19,7 @@ pub mod matmul;
 pub mod norm;
 mod par;
 pub mod pool;
+pub mod product;
 pub mod reduce;
 pub mod reference;
 pub mod rng;

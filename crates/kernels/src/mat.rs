@@ -70,3 +70,105 @@ impl<'a> Mat<'a> {
         &self.data[i * self.stride..][..self.cols]
     }
 }
+
+/// A row-major matrix of bf16 bits inside a slice: `rows × cols`, the rows `stride` elements apart.
+#[derive(Clone, Copy)]
+pub struct Mat16<'a> {
+    pub(crate) data: &'a [u16],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> Mat16<'a> {
+    /// A dense matrix.
+    pub fn new(data: &'a [u16], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// A matrix whose rows begin `stride` elements apart.
+    ///
+    /// # Panics
+    /// If the slice is too short or the stride shorter than a row.
+    pub fn strided(data: &'a [u16], rows: usize, cols: usize, stride: usize) -> Self {
+        check(data.len(), rows, cols, stride);
+        Mat16 { data, rows, cols, stride }
+    }
+}
+
+/// A row-major matrix of bf16 bits to write to.
+pub struct MatMut16<'a> {
+    pub(crate) data: &'a mut [u16],
+    pub(crate) rows: usize,
+    pub(crate) cols: usize,
+    pub(crate) stride: usize,
+}
+
+impl<'a> MatMut16<'a> {
+    /// A dense matrix.
+    pub fn new(data: &'a mut [u16], rows: usize, cols: usize) -> Self {
+        Self::strided(data, rows, cols, cols)
+    }
+
+    /// A matrix whose rows begin `stride` elements apart.
+    ///
+    /// # Panics
+    /// If the slice is too short or the stride shorter than a row.
+    pub fn strided(data: &'a mut [u16], rows: usize, cols: usize, stride: usize) -> Self {
+        check(data.len(), rows, cols, stride);
+        MatMut16 { data, rows, cols, stride }
+    }
+}
+
+/// Activations as a product reads them.
+#[derive(Clone, Copy)]
+pub enum Acts<'a> {
+    /// f32, rounded to bf16 (nearest, ties to even) or quantised on the way into the kernel.
+    F32(Mat<'a>),
+    /// bf16, read in place.
+    Bf16(Mat16<'a>),
+}
+
+impl Acts<'_> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Acts::F32(m) => m.rows,
+            Acts::Bf16(m) => m.rows,
+        }
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        match self {
+            Acts::F32(m) => m.cols,
+            Acts::Bf16(m) => m.cols,
+        }
+    }
+}
+
+/// Where a product goes.
+pub enum Out<'a> {
+    /// f32.
+    F32(MatMut<'a>),
+    /// bf16, rounded once at the end.
+    Bf16(MatMut16<'a>),
+}
+
+impl Out<'_> {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Out::F32(m) => m.rows,
+            Out::Bf16(m) => m.rows,
+        }
+    }
+
+    /// Number of columns.
+    pub fn cols(&self) -> usize {
+        match self {
+            Out::F32(m) => m.cols,
+            Out::Bf16(m) => m.cols,
+        }
+    }
+}

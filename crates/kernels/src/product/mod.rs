@@ -1,0 +1,135 @@
+//! Matrix products on packed weights: bf16 operands with f32 sums, and int8 with scales.
+//!
+//! A weight is packed once, in panels of [`PANEL`] outputs ([`Bf16Panels`], [`I8Panels`]); [`nt`] reads them as they
+//! lie, [`nn`] turns blocks of them round on the way. Activations are f32 (rounded or quantised as they are read) or
+//! bf16. What follows the product in a layer (residual, bias, low-rank branch, rounding) happens on each tile of the
+//! result while it is in cache: [`Epilogue`].
+//!
+//! Each element of a result is one chain of sums over the inner dimension, the same for every number of rows and threads:
+//! a row multiplied alone and the same row in a batch agree in every bit (for a given path, see [`crate::cpu`]).
+
+mod panels;
+mod slow;
+
+pub use panels::{Bf16Panels, I8Panels, PANEL};
+
+use crate::mat::{Acts, Mat, MatMut, Out, Update};
+use crate::pool::Arena;
+
+/// The weight `[n = outputs, k = inputs]` of a product.
+#[derive(Clone, Copy)]
+pub enum Weights<'a> {
+    /// Packed bf16: activations are rounded to bf16.
+    Bf16(&'a Bf16Panels),
+    /// Packed int8: activations are quantised row by row.
+    I8(&'a I8Panels),
+    /// Row-major f32 (a trained weight), rounded to bf16 block by block as it is used.
+    F32(Mat<'a>),
+}
+
+impl Weights<'_> {
+    /// Number of outputs, `n`.
+    pub fn rows(&self) -> usize {
+        match self {
+            Weights::Bf16(w) => w.rows(),
+            Weights::I8(w) => w.rows(),
+            Weights::F32(w) => w.rows,
+        }
+    }
+
+    /// Number of inputs, `k`.
+    pub fn cols(&self) -> usize {
+        match self {
+            Weights::Bf16(w) => w.cols(),
+            Weights::I8(w) => w.cols(),
+            Weights::F32(w) => w.cols,
+        }
+    }
+}
+
+/// What is added to a product before it is stored: `out (+)= product + low_rank + residual + bias`, all in f32.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// Whether the old contents of the output stay.
+    pub update: Update,
+    /// As large as the output.
+    pub residual: Option<Mat<'a>>,
+    /// A row, added to every row.
+    pub bias: Option<&'a [f32]>,
+    /// `u [rows, r]` and `w [r, cols]` (any scale folded in): `u·w` is added, in f32.
+    pub low_rank: Option<(Mat<'a>, Mat<'a>)>,
+}
+
+impl Default for Epilogue<'_> {
+    fn default() -> Self {
+        Epilogue { update: Update::Set, residual: None, bias: None, low_rank: None }
+    }
+}
+
+impl Epilogue<'_> {
+    /// Adds to what the output holds and nothing else.
+    pub fn add() -> Self {
+        Epilogue { update: Update::Add, ..Self::default() }
+    }
+
+    fn check(&self, rows: usize, cols: usize) {
+        if let Some(r) = self.residual {
+            assert_eq!((r.rows, r.cols), (rows, cols), "product: shape of the residual");
+        }
+        if let Some(b) = self.bias {
+            assert_eq!(b.len(), cols, "product: length of the bias");
+        }
+        if let Some((u, w)) = self.low_rank {
+            assert_eq!((u.rows, w.cols, u.cols), (rows, cols, w.rows), "product: shapes of the low-rank branch");
+        }
+    }
+}
+
+/// `out [m, n] (+)= x [m, k]·wᵀ + …`: a linear layer forward.
+///
+/// # Panics
+/// If the shapes disagree.
+pub fn nt(out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
+    assert_eq!((x.rows(), w.rows(), x.cols()), (out.rows(), out.cols(), w.cols()), "product nt: shapes disagree");
+    e.check(out.rows(), out.cols());
+    slow::nt(out, x, w, e, arena);
+}
+
+/// `out [m, k] (+)= dy [m, n]·w + …`: a linear layer's gradient to its input.
+///
+/// # Panics
+/// If the shapes disagree.
+pub fn nn(out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
+    assert_eq!((dy.rows(), w.cols(), dy.cols()), (out.rows(), out.cols(), w.rows()), "product nn: shapes disagree");
+    e.check(out.rows(), out.cols());
+    slow::nn(out, dy, w, e, arena);
+}
+
+/// `g [n, k] (+)= scale · dyᵀ·x` with `dy [t, n]`, `x [t, k]` rounded to bf16: a linear layer's gradient to its weight.
+/// Also for a short side (a low-rank branch's gradients).
+///
+/// # Panics
+/// If the shapes disagree.
+pub fn tn(g: MatMut, dy: Acts, x: Acts, scale: f32, update: Update, arena: &Arena) {
+    assert_eq!((dy.cols(), x.cols(), dy.rows()), (g.rows, g.cols, x.rows()), "product tn: shapes disagree");
+    slow::tn(g, dy, x, scale, update, arena);
+}
+
+/// `u [m, r] = scale · x [m, k]·aᵀ` with a short `a [r, k]` (rank up to a few dozen), rounded to bf16: the first half of a
+/// low-rank branch.
+///
+/// # Panics
+/// If the shapes disagree.
+pub fn nt_narrow(u: MatMut, x: Acts, a: Mat, scale: f32, update: Update, arena: &Arena) {
+    assert_eq!((x.rows(), a.rows, x.cols()), (u.rows, u.cols, a.cols), "product nt_narrow: shapes disagree");
+    slow::nt_narrow(u, x, a, scale, update, arena);
+}
+
+/// `du [m, r] = scale · dy [m, n]·b` with a narrow `b [n, r]`, rounded to bf16: the low-rank branch backward.
+///
+/// # Panics
+/// If the shapes disagree.
+pub fn nn_narrow(du: MatMut, dy: Acts, b: Mat, scale: f32, update: Update, arena: &Arena) {
+    assert_eq!((dy.rows(), b.cols, dy.cols()), (du.rows, du.cols, b.rows), "product nn_narrow: shapes disagree");
+    slow::nn_narrow(du, dy, b, scale, update, arena);
+}
