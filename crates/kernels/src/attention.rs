@@ -12,8 +12,8 @@ use crate::cpu::{Isa, isa};
 use crate::par::Shared;
 use crate::rope::Place;
 use crate::simd::{Simd, dispatch, exp};
+use crate::team;
 use crate::tile::{Broadcast, product};
-use rayon::prelude::*;
 use std::mem::MaybeUninit;
 
 /// Queries that a task takes.
@@ -263,6 +263,18 @@ dispatch!(fn forward_isa = forward_task(
     shape: &Shape, span: &Span, lanes: Lanes, out: Shared, out_at: Place, lse: Option<Shared>, q: &[f32],
     k: &Heads, v: &Heads));
 
+/// The span to which `task` belongs, and its number there, if `count` tells how many tasks each has.
+fn find(spans: &[Span], count: impl Fn(&Span) -> usize, mut task: usize) -> (&Span, usize) {
+    for s in spans {
+        let n = count(s);
+        if task < n {
+            return (s, task);
+        }
+        task -= n;
+    }
+    unreachable!("tasks are numbered below the sum of the counts")
+}
+
 /// Calls `f(span, lanes)` for every task of the forward pass.
 fn each_task(shape: &Shape, spans: &[Span], f: impl Fn(&Span, Lanes) + Sync + Send) {
     let group = shape.group();
@@ -273,10 +285,12 @@ fn each_task(shape: &Shape, spans: &[Span], f: impl Fn(&Span, Lanes) + Sync + Se
         let count = LANES.min(s.len * group - first);
         f(s, Lanes { first, count, group, kv_head });
     };
-    spans.par_iter().for_each(|s| {
+    let count = |s: &Span| tasks(s) * shape.kv_heads;
+    let total = spans.iter().map(count).sum();
+    team::run(total, |task| {
+        let (span, i) = find(spans, count, task);
         // Late tiles see the most keys: begin with them.
-        let n = tasks(s) * shape.kv_heads;
-        (0..n).into_par_iter().rev().for_each(|i| run(s, i));
+        run(span, count(span) - 1 - i);
     });
 }
 
@@ -459,23 +473,27 @@ pub fn backward_on(
     crate::elementwise::fill(dv, 0.0);
     let group = shape.group();
     let (dq, dk, dv) = (Shared::new(dq), Shared::new(dk), Shared::new(dv));
-    spans.par_iter().enumerate().filter(|(_, s)| s.len > 0).for_each(|(i, span)| {
-        let first_row = key_rows(&spans[..i]);
+    let each = shape.kv_heads * parts;
+    team::run(spans.len() * each, |task| {
+        let (index, i) = (task / each, task % each);
+        let span = &spans[index];
+        if span.len == 0 {
+            return;
+        }
+        let first_row = key_rows(&spans[..index]);
         let tiles = (span.len * group).div_ceil(LANES);
-        (0..shape.kv_heads * parts).into_par_iter().for_each(|i| {
-            let (kv_head, part) = (i / parts, i % parts);
-            let at = ((part * shape.kv_heads + kv_head) * rows + first_row) * dim;
-            let len = (span.past + span.len) * dim;
-            // SAFETY: part, head and span name a block that only this task touches.
-            let (dk, dv) = unsafe { (dk.slice(at, len), dv.slice(at, len)) };
-            // Tiles are dealt out in turn, so that each part gets cheap early and dear late ones.
-            for tile in (part..tiles).step_by(parts) {
-                let first = tile * LANES;
-                let count = LANES.min(span.len * group - first);
-                let lanes = Lanes { first, count, group, kv_head };
-                let (dk, dv) = (dk.as_mut_ptr(), dv.as_mut_ptr());
-                backward_isa(isa, shape, span, lanes, dq, dk, dv, dout, out, lse, q, &k, &v);
-            }
-        });
+        let (kv_head, part) = (i / parts, i % parts);
+        let at = ((part * shape.kv_heads + kv_head) * rows + first_row) * dim;
+        let len = (span.past + span.len) * dim;
+        // SAFETY: part, head and span name a block that only this task touches.
+        let (dk, dv) = unsafe { (dk.slice(at, len), dv.slice(at, len)) };
+        // Tiles are dealt out in turn, so that each part gets cheap early and dear late ones.
+        for tile in (part..tiles).step_by(parts) {
+            let first = tile * LANES;
+            let count = LANES.min(span.len * group - first);
+            let lanes = Lanes { first, count, group, kv_head };
+            let (dk, dv) = (dk.as_mut_ptr(), dv.as_mut_ptr());
+            backward_isa(isa, shape, span, lanes, dq, dk, dv, dout, out, lse, q, &k, &v);
+        }
     });
 }

@@ -1,7 +1,7 @@
 //! Loops on slices: the only place where Tunesmith's arithmetic on activations and weights happens.
 //!
-//! Each kernel takes plain slices with their shapes and strides, allocates nothing, runs on rayon's current thread
-//! pool, and gives the same bytes whatever the number of threads: work is cut by shape alone, and a reduction over
+//! Each kernel takes plain slices with their shapes and strides, allocates nothing, runs on as many threads as rayon's
+//! current pool has (through [`team`]), and gives the same bytes whatever the number of threads: work is cut by shape alone, and a reduction over
 //! rows sums fixed chunks in a fixed order. [`mod@reference`] holds a slow readable version of every kernel; tests
 //! compare the two at odd sizes on every instruction set that the machine has (see [`cpu`]).
 //!
@@ -26,4 +26,5 @@ pub mod rng;
 pub mod rope;
 mod simd;
 pub mod softmax;
+pub mod team;
 mod tile;

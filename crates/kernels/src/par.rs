@@ -1,6 +1,6 @@
 //! Cutting work into tasks by shape alone.
 
-use rayon::prelude::*;
+use crate::team;
 
 /// Elements of work below which a task is not worth a thread.
 pub(crate) const GRAIN: usize = 1 << 14;
@@ -49,7 +49,7 @@ pub(crate) fn ranges(total: usize, step: usize, f: impl Fn(usize, usize) + Sync 
         }
         return;
     }
-    (0..tasks).into_par_iter().for_each(|i| {
+    team::run(tasks, |i| {
         let first = i * step;
         f(first, step.min(total - first));
     });
