@@ -1,6 +1,7 @@
 //! Activation functions, plain and gated, forward and backward.
 
 use crate::cpu::{Isa, isa};
+use crate::element::Element;
 use crate::mat::{Mat, MatMut, Update};
 use crate::par::{self, Shared};
 use crate::simd::{Simd, dispatch, erf, exp, load_n, sigmoid, store_n, tanh};
@@ -74,7 +75,7 @@ macro_rules! by_kind {
 }
 
 #[inline(always)]
-unsafe fn forward_body<S: Simd>(y: &mut [f32], x: &[f32], up: Option<&[f32]>, kind: Kind) {
+unsafe fn forward_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X], up: Option<&[X]>, kind: Kind) {
     unsafe {
         macro_rules! run {
             ($kind:expr) => {
@@ -91,10 +92,10 @@ unsafe fn forward_body<S: Simd>(y: &mut [f32], x: &[f32], up: Option<&[f32]>, ki
         by_kind!(kind, run)
     }
 }
-dispatch!(fn forward_isa = forward_body(y: &mut [f32], x: &[f32], up: Option<&[f32]>, kind: Kind));
+dispatch!(fn forward_isa<Y, X> = forward_body(y: &mut [Y], x: &[X], up: Option<&[X]>, kind: Kind));
 
 #[inline(always)]
-unsafe fn backward_body<S: Simd>(dx: &mut [f32], dy: &[f32], x: &[f32], kind: Kind, update: Update) {
+unsafe fn backward_body<S: Simd, G: Element, D: Element, X: Element>(dx: &mut [G], dy: &[D], x: &[X], kind: Kind, update: Update) {
     unsafe {
         macro_rules! run {
             ($kind:expr) => {
@@ -108,10 +109,18 @@ unsafe fn backward_body<S: Simd>(dx: &mut [f32], dy: &[f32], x: &[f32], kind: Ki
         by_kind!(kind, run)
     }
 }
-dispatch!(fn backward_isa = backward_body(dx: &mut [f32], dy: &[f32], x: &[f32], kind: Kind, update: Update));
+dispatch!(fn backward_isa<G, D, X> = backward_body(dx: &mut [G], dy: &[D], x: &[X], kind: Kind, update: Update));
 
 #[inline(always)]
-unsafe fn glu_backward_body<S: Simd>(dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f32], up: &[f32], kind: Kind, update: Update) {
+unsafe fn glu_backward_body<S: Simd, G: Element, D: Element, X: Element>(
+    dgate: &mut [G],
+    dup: &mut [G],
+    dy: &[D],
+    gate: &[X],
+    up: &[X],
+    kind: Kind,
+    update: Update,
+) {
     unsafe {
         macro_rules! run {
             ($kind:expr) => {
@@ -128,12 +137,12 @@ unsafe fn glu_backward_body<S: Simd>(dgate: &mut [f32], dup: &mut [f32], dy: &[f
         by_kind!(kind, run)
     }
 }
-dispatch!(fn glu_backward_isa = glu_backward_body(
-    dgate: &mut [f32], dup: &mut [f32], dy: &[f32], gate: &[f32], up: &[f32], kind: Kind, update: Update));
+dispatch!(fn glu_backward_isa<G, D, X> = glu_backward_body(
+    dgate: &mut [G], dup: &mut [G], dy: &[D], gate: &[X], up: &[X], kind: Kind, update: Update));
 
 /// Sets or adds one vector (or the rest of the row) at element `i`.
 #[inline(always)]
-unsafe fn put<S: Simd>(row: &mut [f32], i: usize, v: S::V, update: Update) {
+unsafe fn put<S: Simd>(row: &mut [impl Element], i: usize, v: S::V, update: Update) {
     unsafe {
         let n = row.len() - i;
         let p = row.as_mut_ptr().add(i);
@@ -143,7 +152,7 @@ unsafe fn put<S: Simd>(row: &mut [f32], i: usize, v: S::V, update: Update) {
 }
 
 /// `y = f(x)`, or `f(x) ∘ up`; `y` is dense.
-pub fn forward(y: &mut [f32], x: Mat, up: Option<Mat>, kind: Kind) {
+pub fn forward<Y: Element, X: Element>(y: &mut [Y], x: Mat<X>, up: Option<Mat<X>>, kind: Kind) {
     let (rows, cols) = (x.rows, x.cols);
     assert_eq!(y.len(), rows * cols, "activation: shapes disagree");
     assert!(up.is_none_or(|up| (up.rows, up.cols) == (rows, cols)), "activation: gate and up disagree");
@@ -158,7 +167,7 @@ pub fn forward(y: &mut [f32], x: Mat, up: Option<Mat>, kind: Kind) {
 }
 
 /// The gradient of `f(x)` to `x`; `dy` and `dx` are dense.
-pub fn backward(dx: &mut [f32], dy: &[f32], x: Mat, kind: Kind, update: Update) {
+pub fn backward<G: Element, D: Element, X: Element>(dx: &mut [G], dy: &[D], x: Mat<X>, kind: Kind, update: Update) {
     let (rows, cols) = (x.rows, x.cols);
     assert!(dx.len() == rows * cols && dy.len() == dx.len(), "activation: shapes disagree");
     let out = Shared::new(dx);
@@ -173,7 +182,15 @@ pub fn backward(dx: &mut [f32], dy: &[f32], x: Mat, kind: Kind, update: Update) 
 
 /// The gradients of `f(gate) ∘ up`; `dy` is dense, `dgate` and `dup` share one shape and may lie in one buffer only
 /// through [`MatMut`]s of disjoint memory.
-pub fn glu_backward(dgate: MatMut, dup: MatMut, dy: &[f32], gate: Mat, up: Mat, kind: Kind, update: Update) {
+pub fn glu_backward<G: Element, D: Element, X: Element>(
+    dgate: MatMut<G>,
+    dup: MatMut<G>,
+    dy: &[D],
+    gate: Mat<X>,
+    up: Mat<X>,
+    kind: Kind,
+    update: Update,
+) {
     let (rows, cols) = (gate.rows, gate.cols);
     let shape = (rows, cols);
     assert!((dgate.rows, dgate.cols) == shape && (dup.rows, dup.cols) == shape, "glu: shapes disagree");
@@ -191,14 +208,14 @@ pub fn glu_backward(dgate: MatMut, dup: MatMut, dy: &[f32], gate: Mat, up: Mat, 
 
 /// The gradients of `f(gate) ∘ up` where `gate` and `up` are column ranges of one buffer: `[gate | up]` columns
 /// starting at `gate_col` and `up_col` of rows `stride` apart.
-pub fn glu_backward_fused(
-    d: &mut [f32],
+pub fn glu_backward_fused<G: Element, D: Element, X: Element>(
+    d: &mut [G],
     stride: usize,
     gate_col: usize,
     up_col: usize,
-    dy: &[f32],
-    gate: Mat,
-    up: Mat,
+    dy: &[D],
+    gate: Mat<X>,
+    up: Mat<X>,
     kind: Kind,
     update: Update,
 ) {
@@ -220,7 +237,7 @@ pub fn glu_backward_fused(
 
 /// Runs the row kernels on a given path, for tests.
 #[doc(hidden)]
-pub fn paths(isa: Isa, y: &mut [f32], dgate: &mut [f32], dup: &mut [f32], dy: &[f32], x: &[f32], up: &[f32], k: Kind) {
+pub fn paths<E: Element>(isa: Isa, y: &mut [E], dgate: &mut [E], dup: &mut [E], dy: &[E], x: &[E], up: &[E], k: Kind) {
     forward_isa(isa, y, x, Some(up), k);
     glu_backward_isa(isa, dgate, dup, dy, x, up, k, Update::Set);
 }

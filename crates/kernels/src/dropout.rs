@@ -1,6 +1,7 @@
 //! Dropout masks that are functions of a token's key and a column, applied on the fly and never stored.
 
 use crate::cpu::isa;
+use crate::element::Element;
 use crate::mat::Update;
 use crate::par::{self, Shared};
 use crate::rng::philox4x32;
@@ -10,7 +11,7 @@ use crate::simd::{Simd, dispatch};
 const BLOCK: usize = 64;
 
 #[inline(always)]
-unsafe fn apply_body<S: Simd>(y: &mut [f32], x: &[f32], key: u64, threshold: u32, scale: f32, update: Update) {
+unsafe fn apply_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X], key: u64, threshold: u32, scale: f32, update: Update) {
     let key = [key as u32, (key >> 32) as u32];
     let mut words = [[0u32; 4]; BLOCK / 4];
     for (b, (y, x)) in y.chunks_mut(BLOCK).zip(x.chunks(BLOCK)).enumerate() {
@@ -19,13 +20,13 @@ unsafe fn apply_body<S: Simd>(y: &mut [f32], x: &[f32], key: u64, threshold: u32
         }
         let words = words.as_flattened();
         for i in 0..y.len() {
-            let kept = if words[i] >= threshold { scale * x[i] } else { 0.0 };
-            y[i] = if update == Update::Add { y[i] + kept } else { kept };
+            let kept = if words[i] >= threshold { scale * x[i].to_f32() } else { 0.0 };
+            y[i] = Y::from_f32(if update == Update::Add { y[i].to_f32() + kept } else { kept });
         }
     }
 }
-dispatch!(fn apply_isa =
-    apply_body(y: &mut [f32], x: &[f32], key: u64, threshold: u32, scale: f32, update: Update));
+dispatch!(fn apply_isa<Y, X> =
+    apply_body(y: &mut [Y], x: &[X], key: u64, threshold: u32, scale: f32, update: Update));
 
 /// `y = mask ∘ x / (1 − p)` (or `+=`) for rows of `cols` elements; row `i` has the mask that belongs to `keys[i]`.
 ///
@@ -33,7 +34,7 @@ dispatch!(fn apply_isa =
 ///
 /// # Panics
 /// Unless `0 ≤ p < 1`.
-pub fn apply(y: &mut [f32], x: &[f32], cols: usize, keys: &[u64], p: f32, update: Update) {
+pub fn apply<Y: Element, X: Element>(y: &mut [Y], x: &[X], cols: usize, keys: &[u64], p: f32, update: Update) {
     assert!((0.0..1.0).contains(&p), "dropout with probability {p}");
     assert!(y.len() == x.len() && y.len() == keys.len() * cols, "dropout: shapes disagree");
     let threshold = (p as f64 * 4_294_967_296.0) as u32;

@@ -1,12 +1,14 @@
-//! Element-wise loops.
+//! Element-wise loops, on f32 and bf16 alike: see [`mod@crate::element`].
 
 use crate::cpu::{Isa, isa};
+use crate::element::Element;
 use crate::mat::{Mat, MatMut, Update};
 use crate::par::{self, GRAIN, Shared};
+use crate::pool::Plain;
 use crate::simd::{Simd, dispatch, load_n, store_n};
 
 /// Sets every element.
-pub fn fill(x: &mut [f32], value: f32) {
+pub fn fill<T: Plain>(x: &mut [T], value: T) {
     let n = x.len();
     let x = Shared::new(x);
     // SAFETY: ranges are disjoint and in bounds.
@@ -14,7 +16,7 @@ pub fn fill(x: &mut [f32], value: f32) {
 }
 
 #[inline(always)]
-unsafe fn scale_body<S: Simd>(x: &mut [f32], factor: f32) {
+unsafe fn scale_body<S: Simd, X: Element>(x: &mut [X], factor: f32) {
     unsafe {
         let f = S::splat(factor);
         for i in (0..x.len()).step_by(S::LANES) {
@@ -24,10 +26,10 @@ unsafe fn scale_body<S: Simd>(x: &mut [f32], factor: f32) {
         }
     }
 }
-dispatch!(fn scale_isa = scale_body(x: &mut [f32], factor: f32));
+dispatch!(fn scale_isa<X> = scale_body(x: &mut [X], factor: f32));
 
 /// Multiplies every element.
-pub fn scale(x: &mut [f32], factor: f32) {
+pub fn scale<X: Element>(x: &mut [X], factor: f32) {
     let n = x.len();
     let x = Shared::new(x);
     // SAFETY: ranges are disjoint and in bounds.
@@ -35,7 +37,7 @@ pub fn scale(x: &mut [f32], factor: f32) {
 }
 
 #[inline(always)]
-unsafe fn add_body<S: Simd>(y: &mut [f32], a: &[f32], b: &[f32]) {
+unsafe fn add_body<S: Simd, Y: Element, A: Element, B: Element>(y: &mut [Y], a: &[A], b: &[B]) {
     unsafe {
         assert!(y.len() == a.len() && y.len() == b.len());
         for i in (0..y.len()).step_by(S::LANES) {
@@ -45,10 +47,10 @@ unsafe fn add_body<S: Simd>(y: &mut [f32], a: &[f32], b: &[f32]) {
         }
     }
 }
-dispatch!(fn add_isa = add_body(y: &mut [f32], a: &[f32], b: &[f32]));
+dispatch!(fn add_isa<Y, A, B> = add_body(y: &mut [Y], a: &[A], b: &[B]));
 
 #[inline(always)]
-unsafe fn accumulate_body<S: Simd>(y: &mut [f32], x: &[f32]) {
+unsafe fn accumulate_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
     unsafe {
         assert!(y.len() == x.len());
         for i in (0..y.len()).step_by(S::LANES) {
@@ -58,10 +60,10 @@ unsafe fn accumulate_body<S: Simd>(y: &mut [f32], x: &[f32]) {
         }
     }
 }
-dispatch!(fn accumulate_isa = accumulate_body(y: &mut [f32], x: &[f32]));
+dispatch!(fn accumulate_isa<Y, X> = accumulate_body(y: &mut [Y], x: &[X]));
 
 /// `y = a + b`.
-pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
+pub fn add<Y: Element, A: Element, B: Element>(y: &mut [Y], a: &[A], b: &[B]) {
     assert!(y.len() == a.len() && y.len() == b.len(), "add: lengths disagree");
     let n = y.len();
     let y = Shared::new(y);
@@ -73,7 +75,7 @@ pub fn add(y: &mut [f32], a: &[f32], b: &[f32]) {
 }
 
 /// `y += x`.
-pub fn accumulate(y: &mut [f32], x: &[f32]) {
+pub fn accumulate<Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
     assert_eq!(y.len(), x.len(), "accumulate: lengths disagree");
     let n = y.len();
     let y = Shared::new(y);
@@ -84,7 +86,7 @@ pub fn accumulate(y: &mut [f32], x: &[f32]) {
 }
 
 /// Copies a slice with all threads.
-pub fn copy(y: &mut [f32], x: &[f32]) {
+pub fn copy<T: Plain>(y: &mut [T], x: &[T]) {
     assert_eq!(y.len(), x.len(), "copy: lengths disagree");
     let n = y.len();
     let y = Shared::new(y);
@@ -94,8 +96,31 @@ pub fn copy(y: &mut [f32], x: &[f32]) {
     });
 }
 
-/// Copies or adds the rows of a matrix.
-pub fn assign(y: MatMut, x: Mat, update: Update) {
+#[inline(always)]
+unsafe fn cast_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
+    unsafe {
+        assert!(y.len() == x.len());
+        for i in (0..y.len()).step_by(S::LANES) {
+            let n = y.len() - i;
+            store_n::<S>(y.as_mut_ptr().add(i), load_n::<S>(x.as_ptr().add(i), n), n);
+        }
+    }
+}
+dispatch!(fn cast_isa<Y, X> = cast_body(y: &mut [Y], x: &[X]));
+
+/// `y = x` in the other element type, rounded where it narrows.
+pub fn cast<Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
+    assert_eq!(y.len(), x.len(), "cast: lengths disagree");
+    let n = y.len();
+    let y = Shared::new(y);
+    par::ranges(n, 2 * GRAIN, |first, count| {
+        // SAFETY: ranges are disjoint and in bounds.
+        cast_isa(isa(), unsafe { y.slice(first, count) }, &x[first..][..count]);
+    });
+}
+
+/// Copies (or casts) or adds the rows of a matrix.
+pub fn assign<Y: Element, X: Element>(y: MatMut<Y>, x: Mat<X>, update: Update) {
     assert_eq!((y.rows, y.cols), (x.rows, x.cols), "assign: shapes disagree");
     let (rows, cols, stride) = (y.rows, y.cols, y.stride);
     let out = Shared::new(y.data);
@@ -104,7 +129,7 @@ pub fn assign(y: MatMut, x: Mat, update: Update) {
             // SAFETY: rows are disjoint and in bounds (`MatMut` checked).
             let y = unsafe { out.slice(i * stride, cols) };
             match update {
-                Update::Set => y.copy_from_slice(x.row(i)),
+                Update::Set => cast_isa(isa(), y, x.row(i)),
                 Update::Add => accumulate_isa(isa(), y, x.row(i)),
             }
         }
@@ -115,14 +140,14 @@ pub fn assign(y: MatMut, x: Mat, update: Update) {
 ///
 /// # Panics
 /// If an id is not a row of the table.
-pub fn gather_rows(out: &mut [f32], table: &[f32], cols: usize, ids: &[u32]) {
+pub fn gather_rows<Y: Element, X: Element>(out: &mut [Y], table: &[X], cols: usize, ids: &[u32]) {
     assert_eq!(out.len(), ids.len() * cols, "gather_rows: shapes disagree");
     let out = Shared::new(out);
     par::ranges(ids.len(), par::rows_per_task(cols), |first, count| {
         for i in first..first + count {
             // SAFETY: rows are disjoint and in bounds.
             let row = unsafe { out.slice(i * cols, cols) };
-            row.copy_from_slice(&table[ids[i] as usize * cols..][..cols]);
+            cast_isa(isa(), row, &table[ids[i] as usize * cols..][..cols]);
         }
     });
 }
@@ -131,7 +156,7 @@ pub fn gather_rows(out: &mut [f32], table: &[f32], cols: usize, ids: &[u32]) {
 ///
 /// # Panics
 /// If an id is not a row of the table.
-pub fn scatter_add_rows(table: &mut [f32], x: &[f32], cols: usize, ids: &[u32]) {
+pub fn scatter_add_rows<Y: Element, X: Element>(table: &mut [Y], x: &[X], cols: usize, ids: &[u32]) {
     assert_eq!(x.len(), ids.len() * cols, "scatter_add_rows: shapes disagree");
     for (i, &id) in ids.iter().enumerate() {
         accumulate_isa(isa(), &mut table[id as usize * cols..][..cols], &x[i * cols..][..cols]);
@@ -142,7 +167,7 @@ pub fn scatter_add_rows(table: &mut [f32], x: &[f32], cols: usize, ids: &[u32]) 
 const COLUMNS: usize = 64;
 
 /// `sums[j] += Σᵢ x[i, j]`, rows in order.
-pub fn add_column_sums(sums: &mut [f32], x: Mat) {
+pub fn add_column_sums<X: Element>(sums: &mut [f32], x: Mat<X>) {
     assert_eq!(sums.len(), x.cols, "add_column_sums: shapes disagree");
     let out = Shared::new(sums);
     par::ranges(x.cols, COLUMNS, |first, count| {
@@ -155,20 +180,20 @@ pub fn add_column_sums(sums: &mut [f32], x: Mat) {
 }
 
 /// Sets every row of `y` to `row` (a bias before products are added to it).
-pub fn broadcast_row(y: MatMut, row: &[f32]) {
+pub fn broadcast_row<Y: Element>(y: MatMut<Y>, row: &[f32]) {
     assert_eq!(y.cols, row.len(), "broadcast_row: shapes disagree");
     let (rows, cols, stride) = (y.rows, y.cols, y.stride);
     let out = Shared::new(y.data);
     par::ranges(rows, par::rows_per_task(cols), |first, count| {
         for i in first..first + count {
             // SAFETY: rows are disjoint and in bounds (`MatMut` checked).
-            unsafe { out.slice(i * stride, cols) }.copy_from_slice(row);
+            cast_isa(isa(), unsafe { out.slice(i * stride, cols) }, row);
         }
     });
 }
 
 /// Adds `row` to every row of `y`.
-pub fn add_row(y: MatMut, row: &[f32]) {
+pub fn add_row<Y: Element>(y: MatMut<Y>, row: &[f32]) {
     assert_eq!(y.cols, row.len(), "add_row: shapes disagree");
     let (rows, cols, stride) = (y.rows, y.cols, y.stride);
     let out = Shared::new(y.data);
@@ -197,7 +222,7 @@ pub fn transpose_small(out: &mut [f32], x: &[f32], rows: usize, cols: usize, fac
 
 /// Runs one vectorised loop on a given path, for tests.
 #[doc(hidden)]
-pub fn paths(isa: Isa, y: &mut [f32], a: &[f32], b: &[f32], factor: f32) {
+pub fn paths<Y: Element, A: Element>(isa: Isa, y: &mut [Y], a: &[A], b: &[A], factor: f32) {
     add_isa(isa, y, a, b);
     accumulate_isa(isa, y, a);
     scale_isa(isa, y, factor);

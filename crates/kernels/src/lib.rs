@@ -12,6 +12,7 @@ pub mod adamw;
 pub mod attention;
 pub mod cpu;
 pub mod dropout;
+pub mod element;
 pub mod elementwise;
 pub mod lowrank;
 pub mod mat;

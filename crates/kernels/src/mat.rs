@@ -2,16 +2,19 @@
 
 /// A row-major matrix inside a slice: `rows × cols`, the rows `stride` elements apart.
 #[derive(Clone, Copy)]
-pub struct Mat<'a> {
-    pub(crate) data: &'a [f32],
+pub struct Mat<'a, T = f32> {
+    pub(crate) data: &'a [T],
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) stride: usize,
 }
 
-impl<'a> Mat<'a> {
+/// A matrix of bf16 (their bits).
+pub type Mat16<'a> = Mat<'a, u16>;
+
+impl<'a, T> Mat<'a, T> {
     /// A dense matrix.
-    pub fn new(data: &'a [f32], rows: usize, cols: usize) -> Self {
+    pub fn new(data: &'a [T], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
@@ -19,23 +22,26 @@ impl<'a> Mat<'a> {
     ///
     /// # Panics
     /// If the slice is too short or the stride shorter than a row.
-    pub fn strided(data: &'a [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    pub fn strided(data: &'a [T], rows: usize, cols: usize, stride: usize) -> Self {
         check(data.len(), rows, cols, stride);
         Mat { data, rows, cols, stride }
     }
 }
 
 /// A row-major matrix to write to.
-pub struct MatMut<'a> {
-    pub(crate) data: &'a mut [f32],
+pub struct MatMut<'a, T = f32> {
+    pub(crate) data: &'a mut [T],
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     pub(crate) stride: usize,
 }
 
-impl<'a> MatMut<'a> {
+/// A matrix of bf16 to write to.
+pub type MatMut16<'a> = MatMut<'a, u16>;
+
+impl<'a, T> MatMut<'a, T> {
     /// A dense matrix.
-    pub fn new(data: &'a mut [f32], rows: usize, cols: usize) -> Self {
+    pub fn new(data: &'a mut [T], rows: usize, cols: usize) -> Self {
         Self::strided(data, rows, cols, cols)
     }
 
@@ -43,7 +49,7 @@ impl<'a> MatMut<'a> {
     ///
     /// # Panics
     /// If the slice is too short or the stride shorter than a row.
-    pub fn strided(data: &'a mut [f32], rows: usize, cols: usize, stride: usize) -> Self {
+    pub fn strided(data: &'a mut [T], rows: usize, cols: usize, stride: usize) -> Self {
         check(data.len(), rows, cols, stride);
         MatMut { data, rows, cols, stride }
     }
@@ -64,59 +70,10 @@ pub enum Update {
     Add,
 }
 
-impl<'a> Mat<'a> {
+impl<'a, T> Mat<'a, T> {
     /// Row `i`.
-    pub(crate) fn row(&self, i: usize) -> &'a [f32] {
+    pub(crate) fn row(&self, i: usize) -> &'a [T] {
         &self.data[i * self.stride..][..self.cols]
-    }
-}
-
-/// A row-major matrix of bf16 bits inside a slice: `rows × cols`, the rows `stride` elements apart.
-#[derive(Clone, Copy)]
-pub struct Mat16<'a> {
-    pub(crate) data: &'a [u16],
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) stride: usize,
-}
-
-impl<'a> Mat16<'a> {
-    /// A dense matrix.
-    pub fn new(data: &'a [u16], rows: usize, cols: usize) -> Self {
-        Self::strided(data, rows, cols, cols)
-    }
-
-    /// A matrix whose rows begin `stride` elements apart.
-    ///
-    /// # Panics
-    /// If the slice is too short or the stride shorter than a row.
-    pub fn strided(data: &'a [u16], rows: usize, cols: usize, stride: usize) -> Self {
-        check(data.len(), rows, cols, stride);
-        Mat16 { data, rows, cols, stride }
-    }
-}
-
-/// A row-major matrix of bf16 bits to write to.
-pub struct MatMut16<'a> {
-    pub(crate) data: &'a mut [u16],
-    pub(crate) rows: usize,
-    pub(crate) cols: usize,
-    pub(crate) stride: usize,
-}
-
-impl<'a> MatMut16<'a> {
-    /// A dense matrix.
-    pub fn new(data: &'a mut [u16], rows: usize, cols: usize) -> Self {
-        Self::strided(data, rows, cols, cols)
-    }
-
-    /// A matrix whose rows begin `stride` elements apart.
-    ///
-    /// # Panics
-    /// If the slice is too short or the stride shorter than a row.
-    pub fn strided(data: &'a mut [u16], rows: usize, cols: usize, stride: usize) -> Self {
-        check(data.len(), rows, cols, stride);
-        MatMut16 { data, rows, cols, stride }
     }
 }
 

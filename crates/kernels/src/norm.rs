@@ -3,6 +3,7 @@
 //! RMSNorm is LayerNorm without the mean: both run the same code, with the mean fixed at zero.
 
 use crate::cpu::{Isa, isa};
+use crate::element::Element;
 use crate::mat::Update;
 use crate::par::{self, Shared};
 use crate::simd::{Simd, dispatch, load_n, store_n};
@@ -38,7 +39,7 @@ unsafe fn row_sum<S: Simd>(len: usize, f: impl Fn(usize, usize) -> S::V) -> f32 
 
 /// `(mean, 1/std)` of a row.
 #[inline(always)]
-unsafe fn stats<S: Simd>(x: &[f32], kind: Kind, eps: f32) -> (f32, f32) {
+unsafe fn stats<S: Simd>(x: &[impl Element], kind: Kind, eps: f32) -> (f32, f32) {
     unsafe {
         let p = x.as_ptr();
         let n = x.len() as f32;
@@ -67,7 +68,7 @@ unsafe fn mask_tail<S: Simd>(v: S::V, n: usize) -> S::V {
 }
 
 #[inline(always)]
-unsafe fn forward_body<S: Simd>(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32) {
+unsafe fn forward_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32) {
     unsafe {
         let len = w.len();
         for (y, x) in y.chunks_exact_mut(len).zip(x.chunks_exact(len)) {
@@ -87,12 +88,20 @@ unsafe fn forward_body<S: Simd>(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&
 }
 dispatch!(
     /// [`forward`] of some rows on a given path.
-    pub(crate) fn forward_isa =
-        forward_body(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32)
+    pub(crate) fn forward_isa<Y, X> =
+        forward_body(y: &mut [Y], x: &[X], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32)
 );
 
 #[inline(always)]
-unsafe fn backward_body<S: Simd>(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, eps: f32, update: Update) {
+unsafe fn backward_body<S: Simd, D: Element, X: Element>(
+    dx: &mut [f32],
+    dy: &[D],
+    x: &[X],
+    w: &[f32],
+    kind: Kind,
+    eps: f32,
+    update: Update,
+) {
     unsafe {
         let len = w.len();
         let inv = 1.0 / len as f32;
@@ -124,21 +133,21 @@ unsafe fn backward_body<S: Simd>(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32
 }
 dispatch!(
     /// [`backward`] of some rows on a given path.
-    pub(crate) fn backward_isa = backward_body(
-        dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, eps: f32, update: Update)
+    pub(crate) fn backward_isa<D, X> = backward_body(
+        dx: &mut [f32], dy: &[D], x: &[X], w: &[f32], kind: Kind, eps: f32, update: Update)
 );
 
 #[inline(always)]
-unsafe fn stats_body<S: Simd>(out: &mut [f32], x: &[f32], cols: usize, kind: Kind, eps: f32) {
+unsafe fn stats_body<S: Simd, X: Element>(out: &mut [f32], x: &[X], cols: usize, kind: Kind, eps: f32) {
     for (out, x) in out.chunks_exact_mut(2).zip(x.chunks_exact(cols)) {
         // SAFETY: the caller vouches for the instruction set.
         (out[0], out[1]) = unsafe { stats::<S>(x, kind, eps) };
     }
 }
-dispatch!(fn stats_isa = stats_body(out: &mut [f32], x: &[f32], cols: usize, kind: Kind, eps: f32));
+dispatch!(fn stats_isa<X> = stats_body(out: &mut [f32], x: &[X], cols: usize, kind: Kind, eps: f32));
 
 #[inline(always)]
-unsafe fn weight_body<S: Simd>(dw: &mut [f32], dy: &[f32], x: &[f32], mean: f32, rstd: f32) {
+unsafe fn weight_body<S: Simd, D: Element, X: Element>(dw: &mut [f32], dy: &[D], x: &[X], mean: f32, rstd: f32) {
     unsafe {
         let (mean, rstd) = (S::splat(mean), S::splat(rstd));
         for i in (0..dw.len()).step_by(S::LANES) {
@@ -149,10 +158,10 @@ unsafe fn weight_body<S: Simd>(dw: &mut [f32], dy: &[f32], x: &[f32], mean: f32,
         }
     }
 }
-dispatch!(fn weight_isa = weight_body(dw: &mut [f32], dy: &[f32], x: &[f32], mean: f32, rstd: f32));
+dispatch!(fn weight_isa<D, X> = weight_body(dw: &mut [f32], dy: &[D], x: &[X], mean: f32, rstd: f32));
 
 /// `y = norm(x)·w + b` for each row of `w.len()` elements.
-pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32) {
+pub fn forward<Y: Element, X: Element>(y: &mut [Y], x: &[X], w: &[f32], b: Option<&[f32]>, kind: Kind, eps: f32) {
     let cols = w.len();
     assert!(y.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     assert!(b.is_none_or(|b| b.len() == cols), "norm: the bias has another length than the weight");
@@ -165,7 +174,7 @@ pub fn forward(y: &mut [f32], x: &[f32], w: &[f32], b: Option<&[f32]>, kind: Kin
 }
 
 /// The gradient to `x`, set or added to `dx`.
-pub fn backward(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, eps: f32, update: Update) {
+pub fn backward<D: Element, X: Element>(dx: &mut [f32], dy: &[D], x: &[X], w: &[f32], kind: Kind, eps: f32, update: Update) {
     let cols = w.len();
     assert!(dx.len() == x.len() && dy.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     let out = Shared::new(dx);
@@ -178,7 +187,7 @@ pub fn backward(dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, ep
 }
 
 /// `dw += Σ dy·x̂`, rows in order. `scratch` holds two numbers for each row.
-pub fn backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], kind: Kind, eps: f32, scratch: &mut [f32]) {
+pub fn backward_weight<D: Element, X: Element>(dw: &mut [f32], dy: &[D], x: &[X], kind: Kind, eps: f32, scratch: &mut [f32]) {
     let cols = dw.len();
     assert!(dy.len() == x.len() && cols > 0 && x.len().is_multiple_of(cols), "norm: shapes disagree");
     let rows = x.len() / cols;
@@ -203,7 +212,7 @@ pub fn backward_weight(dw: &mut [f32], dy: &[f32], x: &[f32], kind: Kind, eps: f
 
 /// Runs the row kernels on a given path, for tests.
 #[doc(hidden)]
-pub fn paths(isa: Isa, y: &mut [f32], dx: &mut [f32], dy: &[f32], x: &[f32], w: &[f32], kind: Kind, eps: f32) {
+pub fn paths<Y: Element>(isa: Isa, y: &mut [Y], dx: &mut [f32], dy: &[Y], x: &[f32], w: &[f32], kind: Kind, eps: f32) {
     forward_isa(isa, y, x, w, None, kind, eps);
     backward_isa(isa, dx, dy, x, w, kind, eps, Update::Set);
 }

@@ -12,20 +12,20 @@ pub(crate) fn rows_per_task(cols: usize) -> usize {
 
 /// A pointer that tasks may share because each touches its own part.
 #[derive(Clone, Copy)]
-pub(crate) struct Shared(*mut f32);
+pub(crate) struct Shared<T = f32>(*mut T);
 
 // SAFETY: every use states which disjoint part a task touches.
-unsafe impl Send for Shared {}
+unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared {}
+unsafe impl<T: Sync> Sync for Shared<T> {}
 
-impl Shared {
-    pub(crate) fn new(x: &mut [f32]) -> Self {
+impl<T> Shared<T> {
+    pub(crate) fn new(x: &mut [T]) -> Self {
         Shared(x.as_mut_ptr())
     }
 
     /// The first element.
-    pub(crate) fn ptr(self) -> *mut f32 {
+    pub(crate) fn ptr(self) -> *mut T {
         self.0
     }
 
@@ -34,7 +34,7 @@ impl Shared {
     /// # Safety
     /// In bounds of the slice that `self` was made from, which must outlive the result, and touched by nobody else.
     #[allow(clippy::mut_from_ref)]
-    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [f32] {
+    pub(crate) unsafe fn slice<'a>(self, start: usize, len: usize) -> &'a mut [T] {
         unsafe { std::slice::from_raw_parts_mut(self.0.add(start), len) }
     }
 }

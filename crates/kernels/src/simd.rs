@@ -4,13 +4,16 @@
 //! that enable the instruction set, so that everything inlines into straight vector code. Memory is reached through
 //! slices: whole vectors by index with a bounds check in debug builds, ends of rows through partial loads.
 
+use crate::element::Element;
+use crate::element::sealed::Lanes;
+
 /// A vector of f32 lanes with the operations that the kernels need.
 ///
 /// # Safety
 /// Methods may only be called where the processor has the instruction set (inside [`dispatch!`]ed functions).
 /// Loads and stores need as many readable/writable elements at the pointer as they touch.
 #[allow(clippy::missing_safety_doc)] // stated once, for the trait
-pub(crate) trait Simd: Copy {
+pub trait Simd: Copy {
     /// The vector.
     type V: Copy;
     /// Number of lanes.
@@ -22,6 +25,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_partial(p: *const f32, n: usize) -> Self::V;
     /// Only the first `n < LANES` elements.
     unsafe fn store_partial(p: *mut f32, v: Self::V, n: usize);
+    /// Widens bf16 numbers (their bits).
+    unsafe fn load_bf16(p: *const u16) -> Self::V;
+    /// Narrows as [`crate::element::Element::from_f32`] does.
+    unsafe fn store_bf16(p: *mut u16, v: Self::V);
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -49,7 +56,7 @@ pub(crate) trait Simd: Copy {
 
 /// Lanes of plain Rust; the compiler uses what the target guarantees.
 #[derive(Clone, Copy)]
-pub(crate) struct Portable;
+pub struct Portable;
 
 macro_rules! lanewise {
     ($a:expr, $b:expr, $f:expr) => {{
@@ -86,6 +93,15 @@ impl Simd for Portable {
     #[inline(always)]
     unsafe fn store_partial(p: *mut f32, v: [f32; 8], n: usize) {
         unsafe { std::ptr::copy_nonoverlapping(v.as_ptr(), p, n) }
+    }
+    #[inline(always)]
+    unsafe fn load_bf16(p: *const u16) -> [f32; 8] {
+        let bits = unsafe { p.cast::<[u16; 8]>().read_unaligned() };
+        bits.map(|b| b.to_f32())
+    }
+    #[inline(always)]
+    unsafe fn store_bf16(p: *mut u16, v: [f32; 8]) {
+        unsafe { p.cast::<[u16; 8]>().write_unaligned(v.map(u16::from_f32)) }
     }
     #[inline(always)]
     unsafe fn add(a: [f32; 8], b: [f32; 8]) -> [f32; 8] {
@@ -166,7 +182,7 @@ mod x86 {
 
     /// AVX2 and FMA.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx2;
+    pub struct Avx2;
 
     /// A window of this table is a mask of `n` leading lanes.
     static LEADING: [i32; 16] = [-1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -198,6 +214,23 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_partial(p: *mut f32, v: __m256, n: usize) {
             unsafe { _mm256_maskstore_ps(p, leading(n), v) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> __m256 {
+            unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(_mm_loadu_si128(p.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(p: *mut u16, v: __m256) {
+            unsafe {
+                let bits = _mm256_castps_si256(v);
+                let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+                let rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)));
+                let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x40_0000));
+                let nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v));
+                let upper = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(rounded, quiet, nan));
+                let packed = _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256::<1>(upper));
+                _mm_storeu_si128(p.cast(), packed);
+            }
         }
         #[inline(always)]
         unsafe fn add(a: __m256, b: __m256) -> __m256 {
@@ -273,7 +306,7 @@ mod x86 {
 
     /// AVX-512 F, BW, DQ, VL.
     #[derive(Clone, Copy)]
-    pub(crate) struct Avx512;
+    pub struct Avx512;
 
     impl Simd for Avx512 {
         type V = __m512;
@@ -297,6 +330,21 @@ mod x86 {
         #[inline(always)]
         unsafe fn store_partial(p: *mut f32, v: __m512, n: usize) {
             unsafe { _mm512_mask_storeu_ps(p, (1u32 << n).wrapping_sub(1) as __mmask16, v) }
+        }
+        #[inline(always)]
+        unsafe fn load_bf16(p: *const u16) -> __m512 {
+            unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(_mm256_loadu_si256(p.cast())))) }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16(p: *mut u16, v: __m512) {
+            unsafe {
+                let bits = _mm512_castps_si512(v);
+                let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                let rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)));
+                let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+                let chosen = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
+                _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(chosen)));
+            }
         }
         #[inline(always)]
         unsafe fn add(a: __m512, b: __m512) -> __m512 {
@@ -373,7 +421,8 @@ mod x86 {
     }
 }
 
-/// Defines `fn $name($isa, $args…)` that runs the generic body `$body::<S>($args…)` compiled for `isa`.
+/// Defines `fn $name($isa, $args…)` that runs the generic body `$body::<S>($args…)` compiled for `isa`; type parameters
+/// after the name are [`crate::element::Element`]s, and the body's after its `S`.
 ///
 /// ```ignore
 /// #[inline(always)]
@@ -381,22 +430,22 @@ mod x86 {
 /// dispatch!(fn scale_isa = body(x: &mut [f32], factor: f32));
 /// ```
 macro_rules! dispatch {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident = $body:ident ( $($arg:ident : $ty:ty),* $(,)? ) $(-> $ret:ty)?) => {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident $(<$($g:ident),+>)? = $body:ident ( $($arg:ident : $ty:ty),* $(,)? ) $(-> $ret:ty)?) => {
         $(#[$meta])*
         #[allow(clippy::too_many_arguments)]
         #[inline]
-        $vis fn $name(isa: $crate::cpu::Isa, $($arg: $ty),*) $(-> $ret)? {
+        $vis fn $name $(<$($g: $crate::element::Element),+>)? (isa: $crate::cpu::Isa, $($arg: $ty),*) $(-> $ret)? {
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-            unsafe fn avx512($($arg: $ty),*) $(-> $ret)? {
+            unsafe fn avx512 $(<$($g: $crate::element::Element),+>)? ($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $body::<$crate::simd::Avx512>($($arg),*) }
+                unsafe { $body::<$crate::simd::Avx512 $(, $($g),+)?>($($arg),*) }
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
-            unsafe fn avx2($($arg: $ty),*) $(-> $ret)? {
+            unsafe fn avx2 $(<$($g: $crate::element::Element),+>)? ($($arg: $ty),*) $(-> $ret)? {
                 // SAFETY: the caller vouches for the instruction set.
-                unsafe { $body::<$crate::simd::Avx2>($($arg),*) }
+                unsafe { $body::<$crate::simd::Avx2 $(, $($g),+)?>($($arg),*) }
             }
             match isa {
                 // SAFETY: `Isa` values other than `Portable` come from `cpu`, which checked the processor.
@@ -406,7 +455,7 @@ macro_rules! dispatch {
                 #[cfg(target_arch = "x86_64")]
                 $crate::cpu::Isa::Avx2 => unsafe { avx2($($arg),*) },
                 // SAFETY: needs no instruction set.
-                _ => unsafe { $body::<$crate::simd::Portable>($($arg),*) },
+                _ => unsafe { $body::<$crate::simd::Portable $(, $($g),+)?>($($arg),*) },
             }
         }
     };
@@ -418,8 +467,8 @@ pub(crate) use dispatch;
 /// # Safety
 /// `n` readable elements at `p`; the instruction set.
 #[inline(always)]
-pub(crate) unsafe fn load_n<S: Simd>(p: *const f32, n: usize) -> S::V {
-    unsafe { if n >= S::LANES { S::load(p) } else { S::load_partial(p, n) } }
+pub(crate) unsafe fn load_n<S: Simd>(p: *const impl Lanes, n: usize) -> S::V {
+    unsafe { if n >= S::LANES { Lanes::load::<S>(p) } else { Lanes::load_partial::<S>(p, n) } }
 }
 
 /// Stores the first `n ≤ LANES` elements.
@@ -427,8 +476,8 @@ pub(crate) unsafe fn load_n<S: Simd>(p: *const f32, n: usize) -> S::V {
 /// # Safety
 /// `n` writable elements at `p`; the instruction set.
 #[inline(always)]
-pub(crate) unsafe fn store_n<S: Simd>(p: *mut f32, v: S::V, n: usize) {
-    unsafe { if n >= S::LANES { S::store(p, v) } else { S::store_partial(p, v, n) } }
+pub(crate) unsafe fn store_n<S: Simd>(p: *mut impl Lanes, v: S::V, n: usize) {
+    unsafe { if n >= S::LANES { Lanes::store::<S>(p, v) } else { Lanes::store_partial::<S>(p, v, n) } }
 }
 
 /// `eˣ` to about one unit in the last place; 0 below -87.3, finite up to 88.

@@ -449,10 +449,10 @@ fn rotations() {
         // Rotating back two halves of it gives the original, added to what was there.
         let halves: Vec<f32> = y.iter().chain(&y).map(|v| v * 0.5).collect();
         for (update, keep) in [(Update::Set, 0.0), (Update::Add, 1.0)] {
-            let (mut parts, mut back) = (halves.clone(), x.clone());
+            let (parts, mut back) = (halves.clone(), x.clone());
             let size = (tokens, heads, dim);
             let two = (2, x.len());
-            rope::rotate_back(&mut back, rows, &mut parts, head_major, two, size, Some(&angles), pairs, 0.5, update);
+            rope::rotate_back(&mut back, rows, &parts, head_major, two, size, Some(&angles), pairs, 0.5, update);
             let expected: Vec<f64> = x.iter().map(|&v| (1.0 + keep) * v as f64).collect();
             close(&back, &expected, 1e-6, "rotated back");
         }
