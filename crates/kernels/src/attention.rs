@@ -419,10 +419,21 @@ dispatch!(fn backward_isa = backward_task(
     shape: &Shape, span: &Span, lanes: Lanes, dq: Shared, dk: *mut f32, dv: *mut f32, dout: &[f32], out: &[f32],
     lse: &[f32], q: &[f32], k: &Heads, v: &Heads));
 
+/// Spans in a row that read the same path: stretches of one sequence's queries, a sequence and what continues it.
+pub(crate) fn groups(spans: &[Span]) -> impl Iterator<Item = &[Span]> {
+    spans.chunk_by(|a, b| (a.key_base, a.value_base) == (b.key_base, b.value_base))
+}
+
+/// Keys that some span of a group may see.
+pub(crate) fn reach(group: &[Span]) -> usize {
+    group.iter().map(|s| s.past + s.len).max().unwrap_or(0)
+}
+
 /// Rows of the gradients of keys and values: each span has one for each of its keys, the earlier ones included, and
-/// the spans follow one another. Without a past these are the rows of the packed tensors.
+/// the spans follow one another; but spans in a row whose keys begin at the same place share theirs. For whole sequences these
+/// are the rows of the packed tensors.
 pub fn key_rows(spans: &[Span]) -> usize {
-    spans.iter().map(|s| s.past + s.len).sum()
+    groups(spans).map(reach).sum()
 }
 
 /// Gradients of [`forward`].
@@ -473,27 +484,31 @@ pub fn backward_on(
     crate::elementwise::fill(dv, 0.0);
     let group = shape.group();
     let (dq, dk, dv) = (Shared::new(dq), Shared::new(dk), Shared::new(dv));
+    let mut placed = Vec::new();
+    let mut first_row = 0;
+    for spans in groups(spans) {
+        placed.push((first_row, spans));
+        first_row += reach(spans);
+    }
     let each = shape.kv_heads * parts;
-    team::run(spans.len() * each, |task| {
+    team::run(placed.len() * each, |task| {
         let (index, i) = (task / each, task % each);
-        let span = &spans[index];
-        if span.len == 0 {
-            return;
-        }
-        let first_row = key_rows(&spans[..index]);
-        let tiles = (span.len * group).div_ceil(LANES);
+        let (first_row, spans) = placed[index];
         let (kv_head, part) = (i / parts, i % parts);
         let at = ((part * shape.kv_heads + kv_head) * rows + first_row) * dim;
-        let len = (span.past + span.len) * dim;
-        // SAFETY: part, head and span name a block that only this task touches.
+        let len = reach(spans) * dim;
+        // SAFETY: part, head and group name a block that only this task touches.
         let (dk, dv) = unsafe { (dk.slice(at, len), dv.slice(at, len)) };
-        // Tiles are dealt out in turn, so that each part gets cheap early and dear late ones.
-        for tile in (part..tiles).step_by(parts) {
-            let first = tile * LANES;
-            let count = LANES.min(span.len * group - first);
-            let lanes = Lanes { first, count, group, kv_head };
-            let (dk, dv) = (dk.as_mut_ptr(), dv.as_mut_ptr());
-            backward_isa(isa, shape, span, lanes, dq, dk, dv, dout, out, lse, q, &k, &v);
+        for span in spans {
+            let tiles = (span.len * group).div_ceil(LANES);
+            // Tiles are dealt out in turn, so that each part gets cheap early and dear late ones.
+            for tile in (part..tiles).step_by(parts) {
+                let first = tile * LANES;
+                let count = LANES.min(span.len * group - first);
+                let lanes = Lanes { first, count, group, kv_head };
+                let (dk, dv) = (dk.as_mut_ptr(), dv.as_mut_ptr());
+                backward_isa(isa, shape, span, lanes, dq, dk, dv, dout, out, lse, q, &k, &v);
+            }
         }
     });
 }

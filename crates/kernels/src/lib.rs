@@ -19,6 +19,7 @@ pub mod mat;
 pub mod matmul;
 pub mod norm;
 mod par;
+pub mod paths;
 pub mod pool;
 pub mod product;
 pub mod reduce;

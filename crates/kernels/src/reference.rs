@@ -1,7 +1,7 @@
 //! Slow, readable versions of the kernels, in f64: what each one means. Tests compare the fast ones with these.
 
 use crate::activation;
-use crate::attention::{Shape, Span, key_rows};
+use crate::attention::{Shape, Span, groups, key_rows, reach};
 use crate::norm;
 
 /// `y [m, n] = alpha·x [m, k]·wᵀ [n, k] + keep·y`.
@@ -113,14 +113,24 @@ fn weights(q: &[f32], key: impl Fn(usize) -> Vec<f32>, keys: usize, position: us
     scores.iter().map(|s| (s - top).exp() / total).collect()
 }
 
+/// Each span with the row of its first key.
+fn with_first_key(spans: &[Span]) -> Vec<(usize, &Span)> {
+    let mut first = 0;
+    let mut list = Vec::new();
+    for group in groups(spans) {
+        list.extend(group.iter().map(|s| (first, s)));
+        first += reach(group);
+    }
+    list
+}
+
 /// Attention of each span with dense keys and values `[kv_heads, key rows, dim]`, where the spans' keys (past ones
-/// included) follow one another; `q` is `[heads, tokens, dim]`, the result `[tokens, heads·dim]`.
+/// included) follow one another, and spans in a row with one key base share theirs; `q` is `[heads, tokens, dim]`, the result `[tokens, heads·dim]`.
 pub fn attention(q: &[f32], k: &[f32], v: &[f32], spans: &[Span], shape: &Shape) -> Vec<f64> {
     let (t, d) = (shape.tokens, shape.dim);
     let mut out = vec![0.0; t * shape.heads * d];
     let (group, rows) = (shape.heads / shape.kv_heads, key_rows(spans));
-    let mut first = 0;
-    for s in spans {
+    for (first, s) in with_first_key(spans) {
         let keys = s.past + s.len;
         for h in 0..shape.heads {
             let kv = |x: &[f32], j: usize| x[(h / group * rows + first + j) * d..][..d].to_vec();
@@ -134,7 +144,6 @@ pub fn attention(q: &[f32], k: &[f32], v: &[f32], spans: &[Span], shape: &Shape)
                 }
             }
         }
-        first += keys;
     }
     out
 }
@@ -144,8 +153,7 @@ pub fn attention_backward(dout: &[f32], q: &[f32], k: &[f32], v: &[f32], spans: 
     let (t, d) = (shape.tokens, shape.dim);
     let (group, rows) = (shape.heads / shape.kv_heads, key_rows(spans));
     let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
-    let mut first = 0;
-    for s in spans {
+    for (first, s) in with_first_key(spans) {
         let keys = s.past + s.len;
         for h in 0..shape.heads {
             let kv = |j: usize| (h / group * rows + first + j) * d;
@@ -165,7 +173,6 @@ pub fn attention_backward(dout: &[f32], q: &[f32], k: &[f32], v: &[f32], spans: 
                 }
             }
         }
-        first += keys;
     }
     (dq, dk, dv)
 }

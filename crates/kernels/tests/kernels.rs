@@ -317,14 +317,18 @@ fn spans(lengths: &[usize], dim: usize) -> (Vec<Span>, usize) {
     spans_with_past(&whole, dim)
 }
 
-/// Spans of `(past, len)`; keys of the spans lie end to end. Also the number of queries.
+/// Spans of `(past, len)`; keys of the spans lie end to end, but a span that begins where the one before it ends continues its
+/// path. Also the number of queries.
 fn spans_with_past(lengths: &[(usize, usize)], dim: usize) -> (Vec<Span>, usize) {
-    let (mut start, mut row) = (0, 0);
+    let (mut start, mut row, mut end, mut first) = (0, 0, 0, 0);
     let spans = lengths
         .iter()
         .map(|&(past, len)| {
-            let s = Span { start, len, past, key_base: row * dim, value_base: row * dim };
-            (start, row) = (start + len, row + past + len);
+            if past != end {
+                first = row;
+            }
+            let s = Span { start, len, past, key_base: first * dim, value_base: first * dim };
+            (start, row, end) = (start + len, first + past + len, past + len);
             s
         })
         .collect();
@@ -335,7 +339,7 @@ fn spans_with_past(lengths: &[(usize, usize)], dim: usize) -> (Vec<Span>, usize)
 fn attention_against_the_definition() {
     // Query heads, key heads, width, (past, length) of each span, causal, window.
     type Case = (usize, usize, usize, &'static [(usize, usize)], bool, usize);
-    let cases: [Case; 11] = [
+    let cases: [Case; 13] = [
         (1, 1, 1, &[(0, 1)], true, usize::MAX),
         (2, 1, 5, &[(0, 0), (0, 3), (0, 1)], true, usize::MAX),
         (9, 3, 64, &[(0, 33), (0, 7)], true, usize::MAX),
@@ -347,6 +351,8 @@ fn attention_against_the_definition() {
         (6, 2, 10, &[(5, 37), (64, 1), (0, 9), (70, 0), (131, 66)], true, usize::MAX),
         (2, 1, 8, &[(90, 66), (3, 4)], false, usize::MAX),
         (3, 3, 7, &[(100, 70), (1, 80)], true, 33),
+        (4, 2, 6, &[(0, 70), (70, 65), (135, 3), (0, 5), (5, 1), (70, 20), (90, 30)], true, usize::MAX),
+        (3, 1, 8, &[(0, 40), (40, 0), (40, 90), (9, 9)], true, 50),
     ];
     for (heads, kv_heads, dim, lengths, causal, window) in cases {
         let (spans, tokens) = spans_with_past(lengths, dim);
@@ -555,4 +561,54 @@ fn an_arena_reuses_and_merges() {
     arena.shrink();
     assert_eq!(arena.stats().bytes_reserved, 0);
     assert_eq!(arena.take::<f32>(0).len(), 0);
+}
+
+#[test]
+fn rows_copied_into_paths_and_summed_back() {
+    use kernels::paths::{Piece, fold, gather};
+    let (heads, dim, tokens, keys, parts) = (3, 5, 20, 26, 2);
+    let piece = |packed, path, len| Piece { packed, path, len };
+    // Rows 0..6 in two paths, 4..6 in three; rows 18 and 19 in none; key 25 from nowhere.
+    let pieces = [piece(0, 0, 6), piece(6, 6, 4), piece(0, 10, 6), piece(10, 16, 7), piece(4, 23, 2), piece(17, 12, 0)];
+    let x = numbers(1, tokens * heads * dim + 7);
+    let from = Place { base: 7, token: heads * dim, head: dim };
+    let mut y = vec![9.0; heads * keys * dim];
+    gather(&mut y, keys, &x, from, &pieces, (heads, dim));
+    let place = |h: usize, row: usize| (h * keys + row) * dim;
+    for h in 0..heads {
+        for p in &pieces {
+            for i in 0..p.len {
+                assert_eq!(y[place(h, p.path + i)..][..dim], x[7 + ((p.packed + i) * heads + h) * dim..][..dim]);
+            }
+        }
+        assert_eq!(y[place(h, 25)..][..dim], [9.0; 5]);
+    }
+    // Dense heads take the other way.
+    let dense: Vec<f32> = (0..heads)
+        .flat_map(|h| (0..tokens).flat_map(move |t| (0..dim).map(move |d| (h, t, d))))
+        .map(|(h, t, d)| x[7 + (t * heads + h) * dim + d])
+        .collect();
+    let mut z = vec![9.0; y.len()];
+    gather(&mut z, keys, &dense, Place { base: 0, token: dim, head: tokens * dim }, &pieces, (heads, dim));
+    assert_eq!(y, z);
+
+    let copies = numbers(2, parts * heads * keys * dim);
+    let sum = same_on_all_threads(|| {
+        let mut sum = vec![f32::NAN; heads * tokens * dim];
+        fold(&mut sum, tokens, &copies, (parts, keys), &pieces, (heads, dim));
+        sum
+    });
+    let mut expected = vec![0.0f64; sum.len()];
+    for part in 0..parts {
+        for h in 0..heads {
+            for p in &pieces {
+                for i in 0..p.len * dim {
+                    expected[(h * tokens + p.packed) * dim + i] += copies[part * heads * keys * dim + place(h, p.path) + i] as f64;
+                }
+            }
+        }
+    }
+    close(&sum, &expected, 1e-6, "fold");
+    fold(&mut [], 0, &[], (1, 0), &[], (heads, dim));
+    gather::<f32>(&mut [], 0, &[], from, &[], (heads, dim));
 }

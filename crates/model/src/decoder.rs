@@ -156,16 +156,47 @@ impl Decoder {
     ///
     /// # Errors
     /// If a token id is outside the vocabulary, a sequence is longer than learned positions reach, or shapes disagree.
-    pub fn forward(
+    pub fn forward(&self, tape: &mut Tape<'_>, ids: &[u32], segments: &Segments, cache: Option<&mut KvCache>) -> engine::Result<Tensor> {
+        self.forward_rows(tape, ids, segments, cache, None)
+    }
+
+    /// As [`Self::forward`], but only for `rows` (ascending, each once; `None`: all): `[rows, hidden]`. What only other rows
+    /// need is not computed in the last layer: there, other rows have keys and values but no query, attention output or MLP.
+    ///
+    /// # Errors
+    /// As [`Self::forward`]; if the rows do not ascend.
+    pub fn forward_rows(
         &self,
         tape: &mut Tape<'_>,
         ids: &[u32],
         segments: &Segments,
         mut cache: Option<&mut KvCache>,
+        rows: Option<&[u32]>,
     ) -> engine::Result<Tensor> {
-        let longest = segments.iter().map(|s| s.past + s.len).max().unwrap_or(0);
+        let x = self.forward_to(tape, ids, segments, cache.as_deref_mut(), 0)?;
+        let hidden = self.forward_from(tape, x, segments, cache.as_deref_mut(), 0, rows)?;
+        if let Some(cache) = cache {
+            cache.advance(segments)?;
+        }
+        Ok(hidden)
+    }
+
+    /// The residual stream before layer `end`: `[tokens, hidden]`. A cache gets the keys and values of these layers and is not
+    /// advanced.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_to(
+        &self,
+        tape: &mut Tape<'_>,
+        ids: &[u32],
+        segments: &Segments,
+        mut cache: Option<&mut KvCache>,
+        end: usize,
+    ) -> engine::Result<Tensor> {
         let mut x = tape.embedding(&self.embed_tokens, ids)?;
         if let Some(table) = &self.positions {
+            let longest = segments.longest();
             if longest > self.config.max_positions {
                 return Err(EngineError::Invalid {
                     op: "Decoder::forward",
@@ -181,28 +212,66 @@ impl Decoder {
         if self.dropout.embedding > 0.0 {
             x = tape.dropout(&x, self.dropout.embedding, DROPOUT_SITES)?;
         }
-        let rope = self.rope.as_ref().map(|r| r.table(longest.max(1)));
-        for (i, layer) in self.layers.iter().enumerate() {
-            let spec = AttentionSpec {
-                n_heads: self.config.heads,
-                n_kv_heads: self.config.kv_heads,
-                head_dim: self.config.head_dim,
-                scale: self.config.attention_scales[i],
-                rope: rope.clone(),
-                causal: true,
-                window: self.config.windows[i],
-            };
-            // each step's intermediates end with its function: the tape may then reuse their buffers
-            let mixed = self.attend(tape, &x, layer, &spec, segments, cache.as_deref_mut().map(|c| (c, i)))?;
-            x = self.residual(tape, &mixed, &layer.output, &x, 2 * i as u64 + 1)?;
-            drop(mixed);
-            let inner = self.mlp(tape, &x, layer)?;
-            x = self.residual(tape, &inner, &layer.down, &x, 2 * i as u64 + 2)?;
+        for i in 0..end {
+            x = self.layer(tape, x, i, segments, cache.as_deref_mut(), None)?;
         }
-        if let Some(cache) = cache {
-            cache.advance(segments)?;
+        Ok(x)
+    }
+
+    /// From the residual stream before layer `first` to hidden states after the final norm, of `rows` only (see
+    /// [`Self::forward_rows`]). A cache is not advanced.
+    ///
+    /// # Errors
+    /// As [`Self::forward_rows`].
+    pub fn forward_from(
+        &self,
+        tape: &mut Tape<'_>,
+        mut x: Tensor,
+        segments: &Segments,
+        mut cache: Option<&mut KvCache>,
+        first: usize,
+        rows: Option<&[u32]>,
+    ) -> engine::Result<Tensor> {
+        let rows = rows.filter(|rows| rows.len() < segments.tokens());
+        let last = self.layers.len();
+        for i in first..last {
+            x = self.layer(tape, x, i, segments, cache.as_deref_mut(), rows.filter(|_| i + 1 == last))?;
+        }
+        if let Some(rows) = rows.filter(|_| first >= last) {
+            x = tape.select_rows(&x, rows)?;
         }
         tape.norm(&x, &self.final_norm)
+    }
+
+    /// One layer. Each step's intermediates end with its function: the tape may then reuse their buffers.
+    fn layer(
+        &self,
+        tape: &mut Tape<'_>,
+        x: Tensor,
+        i: usize,
+        segments: &Segments,
+        cache: Option<&mut KvCache>,
+        rows: Option<&[u32]>,
+    ) -> engine::Result<Tensor> {
+        let layer = &self.layers[i];
+        let spec = AttentionSpec {
+            n_heads: self.config.heads,
+            n_kv_heads: self.config.kv_heads,
+            head_dim: self.config.head_dim,
+            scale: self.config.attention_scales[i],
+            rope: self.rope.as_ref().map(|r| r.table(segments.longest().max(1))),
+            causal: true,
+            window: self.config.windows[i],
+        };
+        let cache = cache.map(|c| (c, i));
+        let (mixed, mut x) = match rows {
+            None => (self.attend(tape, &x, layer, &spec, segments, cache)?, x),
+            Some(rows) => self.attend_rows(tape, x, layer, &spec, segments, cache, rows)?,
+        };
+        x = self.residual(tape, &mixed, &layer.output, &x, 2 * i as u64 + 1)?;
+        drop(mixed);
+        let inner = self.mlp(tape, &x, layer)?;
+        self.residual(tape, &inner, &layer.down, &x, 2 * i as u64 + 2)
     }
 
     fn attend(
@@ -229,6 +298,42 @@ impl Decoder {
                 tape.attention(queries, keys, values, spec, segments, cache)
             }
         }
+    }
+
+    /// As [`Self::attend`], with queries of some rows only; also these rows of `x`.
+    #[allow(clippy::too_many_arguments)]
+    fn attend_rows(
+        &self,
+        tape: &mut Tape<'_>,
+        x: Tensor,
+        layer: &Layer,
+        spec: &AttentionSpec,
+        segments: &Segments,
+        cache: Option<(&mut KvCache, usize)>,
+        rows: &[u32],
+    ) -> engine::Result<(Tensor, Tensor)> {
+        let segments = segments.asking(rows)?;
+        let h = tape.norm(&x, &layer.input_norm)?;
+        let mixed = match &layer.qkv {
+            Qkv::Separate([q, k, v]) => {
+                let (k, v) = (tape.linear(&h, k)?, tape.linear(&h, v)?);
+                drop(h);
+                // Normed again, not selected from the norm: nothing then has to be kept for it.
+                let few = tape.select_rows(&x, rows)?;
+                let h = tape.norm(&few, &layer.input_norm)?;
+                let q = tape.linear(&h, q)?;
+                drop(h);
+                return Ok((tape.attention(q.full(), k.full(), v.full(), spec, &segments, cache)?, few));
+            }
+            Qkv::Fused(qkv) => {
+                let qkv = tape.linear(&h, qkv)?;
+                drop(h);
+                let (q, kv) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
+                let queries = tape.select_rows(&qkv, rows)?;
+                tape.attention(queries.view(0, q), qkv.view(q, kv), qkv.view(q + kv, kv), spec, &segments, cache)?
+            }
+        };
+        Ok((mixed, tape.select_rows(&x, rows)?))
     }
 
     fn mlp(&self, tape: &mut Tape<'_>, x: &Tensor, layer: &Layer) -> engine::Result<Tensor> {

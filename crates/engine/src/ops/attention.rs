@@ -7,12 +7,13 @@ use super::{Columns, Op};
 use crate::cache::KvCache;
 use crate::error::{EngineError, Result, check};
 use crate::rope::{RopeLayout, RopeTable};
-use crate::segments::Segments;
+use crate::segments::{Paths, Run, Segments};
 use crate::tape::Tape;
 use crate::tensor::{Tensor, View};
 use kernels::attention::{self, Heads, MAX_HEAD, Shape, Span};
+use kernels::paths;
 use kernels::pool::Buffer;
-use kernels::rope::{Pairs, Place, rotate, rotate_back};
+use kernels::rope::{Angles, Pairs, Place, rotate, rotate_back};
 use std::sync::Arc;
 
 /// What kind of attention.
@@ -42,6 +43,11 @@ impl AttentionSpec {
         }
     }
 
+    /// Cosines and sines of a position; called only where there is a table.
+    fn angles(&self, position: u32) -> (&[f32], &[f32]) {
+        self.rope.as_ref().expect("called only where there is a table").at(position as usize)
+    }
+
     fn shape(&self, tokens: usize) -> Shape {
         Shape {
             tokens,
@@ -61,6 +67,9 @@ impl AttentionSpec {
         if self.head_dim == 0 || self.head_dim > MAX_HEAD {
             return invalid(format!("heads of {} elements; 1 to {MAX_HEAD} are supported", self.head_dim));
         }
+        if !self.causal && !segments.is_plain() {
+            return invalid("only causal attention can share beginnings or leave rows out".into());
+        }
         if self.window == Some(0) {
             return invalid("a window of 0 tokens sees nothing".into());
         }
@@ -78,18 +87,28 @@ impl AttentionSpec {
     }
 }
 
+/// What the kernels take: rotated, head-major.
+struct Prepared {
+    q: Buffer,
+    k: Buffer,
+    /// Values path by path; without shared beginnings they are read where they are.
+    v: Option<Buffer>,
+    spans: Vec<Span>,
+}
+
+/// Width of all keys (or values) of a token.
+fn kv_dim(spec: &AttentionSpec) -> usize {
+    spec.n_kv_heads * spec.head_dim
+}
+
 /// Head-major: `[heads, tokens, dim]`.
 fn head_major(tokens: usize, dim: usize) -> Place {
     Place { base: 0, token: dim, head: tokens * dim }
 }
 
-/// Absolute position of each row of a packed tensor.
-fn positions(segments: &Segments) -> Vec<u32> {
-    segments.positions()
-}
-
 impl Tape<'_> {
-    /// Attention within each segment: `q [T, n_heads·d]`, `k` and `v` `[T, n_kv_heads·d]` give `[T, n_heads·d]`.
+    /// Attention within each segment: `q [Q, n_heads·d]`, `k` and `v` `[T, n_kv_heads·d]` give `[Q, n_heads·d]`, where Q is T
+    /// unless only some rows ask ([`Segments::asking`]).
     ///
     /// With a cache (inference only) the new keys and values are appended to layer `cache.1` of each segment's slot
     /// and the queries see everything there; call [`KvCache::advance`] after the last layer.
@@ -106,86 +125,94 @@ impl Tape<'_> {
         cache: Option<(&mut KvCache, usize)>,
     ) -> Result<Tensor> {
         const OP: &str = "attention";
-        let tokens = q.tensor.rows;
+        let (queries, tokens) = (segments.queries(), segments.tokens());
         let (q_dim, kv_dim) = (spec.n_heads * spec.head_dim, spec.n_kv_heads * spec.head_dim);
-        for (view, width) in [(&q, q_dim), (&k, kv_dim), (&v, kv_dim)] {
+        for (view, width, rows) in [(&q, q_dim, queries), (&k, kv_dim, tokens), (&v, kv_dim, tokens)] {
             Self::check_view(OP, view)?;
             check(OP, "width of a projection", width, view.width)?;
-            check(OP, "rows of a projection", tokens, view.tensor.rows)?;
+            check(OP, "rows of a projection", rows, view.tensor.rows)?;
         }
-        check(OP, "tokens of the segments", tokens, segments.tokens())?;
         spec.check(OP, segments)?;
         self.sweep();
         let columns = |v: &View| Columns { id: v.tensor.id, col: v.col, width: v.width };
         let (q, k, v) = (columns(&q), columns(&k), columns(&v));
 
-        let mut out = self.arena.take(tokens * q_dim);
+        let mut out = self.arena.take(queries * q_dim);
         let keys = self.nodes[q.id as usize].keys;
         if let Some((cache, layer)) = cache {
             self.check_cache(OP, cache, layer, kv_dim)?;
             self.attend_cached(&mut out, (q, k, v), spec, segments, cache, layer)?;
-            return Ok(self.push(tokens, q_dim, out, keys, false, Op::None));
+            return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
         }
-        if segments.iter().any(|s| s.past > 0) {
+        if segments.iter().any(|s| s.past > 0 && s.parent.is_none()) {
             return Err(EngineError::Invalid { op: OP, reason: "segments with a past need their cache".into() });
         }
         let requires_grad = [q, k, v].iter().any(|c| self.requires_grad(c.id));
-        let (q_rot, k_rot) = self.rotated(q, k, spec, segments);
-        let mut lse = requires_grad.then(|| self.arena.take(tokens * spec.n_heads));
-        attention::forward(
-            &mut out,
-            lse.as_deref_mut(),
-            &q_rot,
-            Heads { data: &k_rot, token: spec.head_dim, head: tokens * spec.head_dim },
-            self.values(v, spec),
-            &self.spans(segments, v, spec),
-            &spec.shape(tokens),
-        );
-        drop((q_rot, k_rot));
+        let mut lse = requires_grad.then(|| self.arena.take(queries * spec.n_heads));
+        let prepared = self.prepare(q, k, v, spec, segments);
+        let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
+        attention::forward(&mut out, lse.as_deref_mut(), &prepared.q, keys_at, values_at, &prepared.spans, &spec.shape(queries));
+        drop(prepared);
         let Some(lse) = lse else {
-            return Ok(self.push(tokens, q_dim, out, keys, false, Op::None));
+            return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
         };
         for c in [q, k, v] {
             self.keep(c.id);
         }
         let segments = self.share_segments(segments);
-        let y = self.push(tokens, q_dim, out, keys, true, Op::Attention { q, k, v, spec: spec.clone(), segments, lse });
+        let y = self.push(queries, q_dim, out, keys, true, Op::Attention { q, k, v, spec: spec.clone(), segments, lse });
         // Backward needs the output itself: Σ dout·out is the softmax's correction.
         self.keep(y.id);
         Ok(y)
     }
 
-    /// Queries (scaled) and keys, rotated, head-major.
-    fn rotated(&self, q: Columns, k: Columns, spec: &AttentionSpec, segments: &Segments) -> (Buffer, Buffer) {
-        let tokens = segments.tokens();
-        let positions = positions(segments);
-        let angles = |t: usize| spec.rope.as_ref().map(|r| r.at(positions[t] as usize)).expect("called only where there is a table");
-        let turn = |c: Columns, heads: usize, scale: f32| {
+    /// Queries (scaled) and keys, rotated, head-major, with the spans that say who sees what.
+    fn prepare(&self, q: Columns, k: Columns, v: Columns, spec: &AttentionSpec, segments: &Segments) -> Prepared {
+        let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
+        let turn = |c: Columns, rows: usize, positions: &[u32], heads: usize, scale: f32| {
             let node = &self.nodes[c.id as usize];
-            let mut to = self.arena.take(tokens * heads * spec.head_dim);
-            let from = Place { base: c.col, token: node.cols, head: spec.head_dim };
-            let size = (tokens, heads, spec.head_dim);
+            let mut to = self.arena.take(rows * heads * dim);
+            let from = Place { base: c.col, token: node.cols, head: dim };
+            let angles = |t: usize| spec.angles(positions[t]);
             let angles = spec.rope.as_ref().map(|_| &angles as _);
-            rotate(&mut to, head_major(tokens, spec.head_dim), self.data(c.id), from, size, angles, spec.pairs(), scale);
+            rotate(&mut to, head_major(rows, dim), self.data(c.id), from, (rows, heads, dim), angles, spec.pairs(), scale);
             to
         };
-        (turn(q, spec.n_heads, spec.scale), turn(k, spec.n_kv_heads, 1.0))
-    }
-
-    fn values(&self, v: Columns, spec: &AttentionSpec) -> Heads<'_> {
-        Heads { data: self.data(v.id), token: self.nodes[v.id as usize].cols, head: spec.head_dim }
-    }
-
-    fn spans(&self, segments: &Segments, v: Columns, spec: &AttentionSpec) -> Vec<Span> {
+        let q_rot = turn(q, queries, &segments.query_positions(), spec.n_heads, spec.scale);
+        let k_rot = turn(k, tokens, &segments.positions(), spec.n_kv_heads, 1.0);
+        let runs = segments.runs();
         let stride = self.nodes[v.id as usize].cols;
-        let span = |s: &crate::segments::Segment| Span {
-            start: s.start,
-            len: s.len,
-            past: 0,
-            key_base: s.start * spec.head_dim,
-            value_base: v.col + s.start * stride,
+        let span =
+            |run: &Run, key_base: usize, value_base: usize| Span { start: run.query, len: run.len, past: run.past, key_base, value_base };
+        if !segments.is_tree() {
+            let spans = runs.iter().map(|run| {
+                let first = segments.as_slice()[run.segment].start;
+                span(run, first * dim, v.col + first * stride)
+            });
+            return Prepared { q: q_rot, k: k_rot, v: None, spans: spans.collect() };
+        }
+        // Who shares a beginning gets a copy of it in front of its own keys.
+        let Paths { base, pieces, keys } = segments.paths(&runs);
+        let size = (spec.n_kv_heads, dim);
+        let mut k_path = self.arena.take(keys * kv_dim(spec));
+        paths::gather(&mut k_path, keys, &k_rot, head_major(tokens, dim), &pieces, size);
+        let mut v_path = self.arena.take(keys * kv_dim(spec));
+        let from = Place { base: v.col, token: stride, head: dim };
+        paths::gather(&mut v_path, keys, self.data(v.id), from, &pieces, size);
+        let spans = runs.iter().zip(base).map(|(run, base)| span(run, base * dim, base * dim)).collect();
+        Prepared { q: q_rot, k: k_path, v: Some(v_path), spans }
+    }
+
+    /// Where keys and values lie.
+    fn heads<'p>(&'p self, prepared: &'p Prepared, v: Columns, spec: &AttentionSpec, tokens: usize) -> (Heads<'p>, Heads<'p>) {
+        let dim = spec.head_dim;
+        let rows = if prepared.v.is_some() { prepared.k.len() / kv_dim(spec) } else { tokens };
+        let keys = Heads { data: &prepared.k, token: dim, head: rows * dim };
+        let values = match &prepared.v {
+            Some(v) => Heads { data: v, token: dim, head: rows * dim },
+            None => Heads { data: self.data(v.id), token: self.nodes[v.id as usize].cols, head: dim },
         };
-        segments.iter().map(span).collect()
+        (keys, values)
     }
 
     fn attend_cached(
@@ -198,39 +225,42 @@ impl Tape<'_> {
         layer: usize,
     ) -> Result<()> {
         const OP: &str = "attention";
-        let (tokens, dim) = (segments.tokens(), spec.head_dim);
+        let dim = spec.head_dim;
         let (capacity, kv_dim, slots) = (cache.capacity(), cache.kv_dim(), cache.slots());
-        let mut spans = Vec::with_capacity(segments.len());
+        let mut bases = Vec::with_capacity(segments.len());
         for s in segments.iter() {
-            let slot = s.slot.filter(|&i| i < slots && cache.len(i) == s.past && s.past + s.len <= capacity);
-            let Some(slot) = slot else {
+            let fits = |&i: &usize| i < slots && cache.len(i) == s.past && s.past + s.len <= capacity;
+            let Some(slot) = s.slot.filter(fits) else {
                 let reason = "these segments do not continue what the cache holds".into();
                 return Err(EngineError::Invalid { op: OP, reason });
             };
-            let base = slot * capacity * kv_dim;
-            spans.push(Span { start: s.start, len: s.len, past: s.past, key_base: base, value_base: base });
+            bases.push(slot * capacity * kv_dim);
         }
-        let positions = positions(segments);
-        let angles = |t: usize| spec.rope.as_ref().map(|r| r.at(positions[t] as usize)).expect("called only where there is a table");
-        let mut q_rot = self.arena.take(tokens * spec.n_heads * dim);
+        let queries = segments.queries();
+        let (positions, asking) = (segments.positions(), segments.query_positions());
+        let mut q_rot = self.arena.take(queries * spec.n_heads * dim);
         let from = |c: Columns| Place { base: c.col, token: self.nodes[c.id as usize].cols, head: dim };
+        let angles = |t: usize| spec.angles(asking[t]);
         let with_angles = spec.rope.as_ref().map(|_| &angles as _);
-        let size = (tokens, spec.n_heads, dim);
-        let to = head_major(tokens, dim);
+        let size = (queries, spec.n_heads, dim);
+        let to = head_major(queries, dim);
         rotate(&mut q_rot, to, self.data(q.id), from(q), size, with_angles, spec.pairs(), spec.scale);
         let store = cache.layer_mut(layer);
-        for (s, span) in segments.iter().zip(&spans) {
-            let to = Place { base: span.key_base + s.past * kv_dim, token: kv_dim, head: dim };
+        for (s, base) in segments.iter().zip(&bases) {
+            let to = Place { base: base + s.past * kv_dim, token: kv_dim, head: dim };
             let size = (s.len, spec.n_kv_heads, dim);
             let row = |c: Columns| {
                 let place = from(c);
                 Place { base: place.base + s.start * place.token, ..place }
             };
-            let angles = |t: usize| angles(s.start + t);
+            let angles = |t: usize| spec.angles(positions[s.start + t]);
             let with_angles = spec.rope.as_ref().map(|_| &angles as _);
             rotate(&mut store.keys, to, self.data(k.id), row(k), size, with_angles, spec.pairs(), 1.0);
             rotate(&mut store.values, to, self.data(v.id), row(v), size, None, spec.pairs(), 1.0);
         }
+        let runs = segments.runs();
+        let span = |r: &Run| Span { start: r.query, len: r.len, past: r.past, key_base: bases[r.segment], value_base: bases[r.segment] };
+        let spans: Vec<Span> = runs.iter().map(span).collect();
         attention::forward(
             out,
             None,
@@ -238,7 +268,7 @@ impl Tape<'_> {
             Heads { data: &store.keys, token: kv_dim, head: dim },
             Heads { data: &store.values, token: kv_dim, head: dim },
             &spans,
-            &spec.shape(tokens),
+            &spec.shape(queries),
         );
         Ok(())
     }
@@ -252,38 +282,41 @@ impl Tape<'_> {
         lse: &[f32],
         dy: &[f32],
     ) {
-        let (tokens, dim) = (segments.tokens(), spec.head_dim);
-        let shape = spec.shape(tokens);
-        let (q_rot, k_rot) = self.rotated(q, k, spec, segments);
-        let longest = segments.iter().map(|s| s.len).max().unwrap_or(0);
-        let parts = attention::backward_parts(&shape, longest);
-        let kv_size = tokens * spec.n_kv_heads * dim;
-        let mut dq = self.arena.take(tokens * spec.n_heads * dim);
-        let mut dk = self.arena.take(parts * kv_size);
-        let mut dv = self.arena.take(parts * kv_size);
-        attention::backward(
-            (&mut dq, &mut dk, &mut dv),
-            parts,
-            dy,
-            self.data(id),
-            lse,
-            &q_rot,
-            Heads { data: &k_rot, token: dim, head: tokens * dim },
-            self.values(v, spec),
-            &self.spans(segments, v, spec),
-            &shape,
-        );
-        drop((q_rot, k_rot));
+        let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
+        let shape = spec.shape(queries);
+        let prepared = self.prepare(q, k, v, spec, segments);
+        let longest = prepared.spans.iter().map(|s| s.len).max().unwrap_or(0);
+        let mut parts = attention::backward_parts(&shape, longest);
+        // Each span's keys have gradients of their own; without shared beginnings these are the rows of the tensors.
+        let key_rows = attention::key_rows(&prepared.spans);
+        let mut dq = self.arena.take(queries * spec.n_heads * dim);
+        let mut dk = self.arena.take(parts * key_rows * kv_dim(spec));
+        let mut dv = self.arena.take(parts * key_rows * kv_dim(spec));
+        let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
+        let gradients = (&mut dq[..], &mut dk[..], &mut dv[..]);
+        attention::backward(gradients, parts, dy, self.data(id), lse, &prepared.q, keys_at, values_at, &prepared.spans, &shape);
+        drop(prepared);
+        if !segments.is_plain() {
+            let Paths { pieces, keys, .. } = segments.paths(&segments.runs());
+            debug_assert_eq!(keys, key_rows);
+            let fold = |copies: Buffer| {
+                let mut sum = self.arena.take(tokens * kv_dim(spec));
+                paths::fold(&mut sum, tokens, &copies, (parts, keys), &pieces, (spec.n_kv_heads, dim));
+                sum
+            };
+            (dk, dv) = (fold(dk), fold(dv));
+            parts = 1;
+        }
 
-        let positions = positions(segments);
-        let angles = |t: usize| spec.rope.as_ref().map(|r| r.at(positions[t] as usize)).expect("called only where there is a table");
-        let with_angles = spec.rope.as_ref().map(|_| &angles as _);
+        let (asking, positions) = (segments.query_positions(), segments.positions());
+        let of_query = |t: usize| spec.angles(asking[t]);
+        let of_key = |t: usize| spec.angles(positions[t]);
         let pieces = [
-            (q, dq, 1, spec.n_heads, spec.scale, true),
-            (k, dk, parts, spec.n_kv_heads, 1.0, true),
-            (v, dv, parts, spec.n_kv_heads, 1.0, false),
+            (q, dq, 1, queries, spec.n_heads, spec.scale, Some(&of_query as Angles)),
+            (k, dk, parts, tokens, spec.n_kv_heads, 1.0, Some(&of_key as Angles)),
+            (v, dv, parts, tokens, spec.n_kv_heads, 1.0, None),
         ];
-        for (c, mut d, parts, heads, scale, turned) in pieces {
+        for (c, mut d, parts, rows, heads, scale, angles) in pieces {
             if !self.requires_grad(c.id) {
                 continue;
             }
@@ -294,10 +327,10 @@ impl Tape<'_> {
                 &mut grad,
                 Place { base: c.col, token: cols, head: dim },
                 &mut d,
-                head_major(tokens, dim),
-                (parts, kv_size),
-                (tokens, heads, dim),
-                if turned { with_angles } else { None },
+                head_major(rows, dim),
+                (parts, rows * heads * dim),
+                (rows, heads, dim),
+                angles.filter(|_| spec.rope.is_some()),
                 spec.pairs(),
                 scale,
                 update,
