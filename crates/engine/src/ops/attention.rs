@@ -316,7 +316,7 @@ impl Tape<'_> {
             (k, dk, parts, tokens, spec.n_kv_heads, 1.0, Some(&of_key as Angles)),
             (v, dv, parts, tokens, spec.n_kv_heads, 1.0, None),
         ];
-        for (c, mut d, parts, rows, heads, scale, angles) in pieces {
+        for (c, d, parts, rows, heads, scale, angles) in pieces {
             if !self.requires_grad(c.id) {
                 continue;
             }
@@ -326,7 +326,7 @@ impl Tape<'_> {
             rotate_back(
                 &mut grad,
                 Place { base: c.col, token: cols, head: dim },
-                &mut d,
+                &d,
                 head_major(rows, dim),
                 (parts, rows * heads * dim),
                 (rows, heads, dim),
