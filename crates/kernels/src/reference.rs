@@ -3,6 +3,7 @@
 use crate::activation;
 use crate::attention::{Shape, Span, groups, key_rows, reach};
 use crate::norm;
+use crate::quant::{Format, GROUP};
 
 /// `y [m, n] = alpha·x [m, k]·wᵀ [n, k] + keep·y`.
 pub fn matmul_nt(y: &mut [f64], x: &[f32], w: &[f32], (m, n, k): (usize, usize, usize), alpha: f64, keep: f64) {
@@ -190,4 +191,31 @@ pub fn adamw((value, m, v): (f64, f64, f64), grad: f64, lr: f64, decay: f64, bet
     let value = value * (1.0 - lr * decay);
     let (m_hat, v_hat) = (m / (1.0 - betas.0.powi(t)), v / (1.0 - betas.1.powi(t)));
     (value - lr * m_hat / (v_hat.sqrt() + eps), m, v)
+}
+
+/// The numbers of GGUF blocks, one after the other.
+pub fn dequantise(format: Format, blocks: &[u8]) -> Vec<f32> {
+    let half = |b: &[u8]| half::f16::from_le_bytes([b[0], b[1]]).to_f32();
+    let value = |block: &[u8], i: usize| {
+        let nibble = |from: usize| {
+            let byte = block[from + i % 16];
+            if i < 16 { byte & 15 } else { byte >> 4 }
+        };
+        match format {
+            Format::Q4_0 => half(block) * (nibble(2) as i32 - 8) as f32,
+            Format::Q4_1 => half(block) * nibble(4) as f32 + half(&block[2..]),
+            Format::Q8_0 => half(block) * (block[2 + i] as i8) as f32,
+        }
+    };
+    blocks.chunks(format.block_bytes()).flat_map(|block| (0..GROUP).map(move |i| value(block, i))).collect()
+}
+
+/// Activations as a product with quantised weights sees them: multiples of a 127th of their group's largest magnitude.
+pub fn quantised_activations(x: &[f32]) -> Vec<f32> {
+    let group = |x: &[f32]| {
+        let top = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+        let unit = top / 127.0;
+        x.iter().map(|x| if top > 0.0 { (x * (127.0 / top)).round_ties_even() * unit } else { 0.0 }).collect::<Vec<_>>()
+    };
+    x.chunks(GROUP).flat_map(group).collect()
 }
