@@ -32,10 +32,10 @@ impl QuantPanels {
         assert_eq!(blocks.len(), rows * row_bytes, "QuantPanels: bytes of {rows} x {cols} numbers");
         let len = groups * format.panel_bytes();
         let mut data = Bytes::zeroed(rows.div_ceil(PANEL) * len);
-        let to = BytesPtr(data.get_mut().as_mut_ptr());
+        let to = Shared::new(data.get_mut());
         team::run(if len == 0 { 0 } else { rows.div_ceil(PANEL) }, |p| {
             // SAFETY: panels are disjoint and in bounds.
-            let panel = unsafe { std::slice::from_raw_parts_mut(to.ptr().add(p * len), len) };
+            let panel = unsafe { to.slice(p * len, len) };
             for j in 0..PANEL.min(rows - p * PANEL) {
                 let from = &blocks[row(p * PANEL + j) * row_bytes..][..row_bytes];
                 match format {
@@ -119,21 +119,6 @@ impl QuantPanels {
             }
         });
         out
-    }
-}
-
-/// A pointer that tasks may share because each touches its own panel.
-#[derive(Clone, Copy)]
-struct BytesPtr(*mut u8);
-
-// SAFETY: see the uses.
-unsafe impl Send for BytesPtr {}
-// SAFETY: as above.
-unsafe impl Sync for BytesPtr {}
-
-impl BytesPtr {
-    fn ptr(self) -> *mut u8 {
-        self.0
     }
 }
 

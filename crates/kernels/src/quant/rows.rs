@@ -2,7 +2,7 @@
 
 use super::GROUP;
 use crate::mat::Mat;
-use crate::par;
+use crate::par::{self, Shared};
 use crate::pool::{Arena, Buffer};
 use crate::simd::{Simd, dispatch};
 
@@ -38,15 +38,13 @@ impl Rows {
         let groups = x.cols / GROUP;
         assert!(x.cols.is_multiple_of(GROUP), "quant: rows of {} numbers", x.cols);
         let mut rows = Rows { rows: x.rows, cols: x.cols, numbers: arena.take(x.rows * x.cols), meta: arena.take(x.rows * groups * 4) };
-        let numbers = To(rows.numbers.as_mut_ptr());
-        let meta = To(rows.meta.as_mut_ptr().cast::<Meta>());
+        let numbers = Shared::new(&mut rows.numbers);
+        // SAFETY: `Meta` is four dwords without padding, for which every bit pattern is a value; buffers are aligned to lines.
+        let meta = Shared::new(unsafe { std::slice::from_raw_parts_mut(rows.meta.as_mut_ptr().cast::<Meta>(), x.rows * groups) });
         par::ranges(x.rows, par::rows_per_task(x.cols), |first, count| {
             for i in first..first + count {
-                // SAFETY: rows are disjoint and in bounds; `Meta` is plain data of four dwords.
-                let (numbers, meta) = unsafe {
-                    let numbers = std::slice::from_raw_parts_mut(numbers.ptr().add(i * x.cols), x.cols);
-                    (numbers, std::slice::from_raw_parts_mut(meta.ptr().add(i * groups), groups))
-                };
+                // SAFETY: rows are disjoint and in bounds.
+                let (numbers, meta) = unsafe { (numbers.slice(i * x.cols, x.cols), meta.slice(i * groups, groups)) };
                 quantise_isa(crate::cpu::isa(), numbers, meta, x.row(i));
             }
         });
@@ -72,23 +70,8 @@ impl Rows {
     }
 
     pub(super) fn meta(&self) -> &[Meta] {
-        // SAFETY: `Meta` is four dwords without padding, and buffers are aligned to lines.
+        // SAFETY: as in `new`.
         unsafe { std::slice::from_raw_parts(self.meta.as_ptr().cast(), self.rows * self.groups()) }
-    }
-}
-
-/// A pointer that tasks may share because each touches its own rows.
-#[derive(Clone, Copy)]
-struct To<T>(*mut T);
-
-// SAFETY: see the use.
-unsafe impl<T> Send for To<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for To<T> {}
-
-impl<T: Copy> To<T> {
-    fn ptr(self) -> *mut T {
-        self.0
     }
 }
 
