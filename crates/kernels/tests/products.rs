@@ -1,6 +1,7 @@
 //! Products on packed weights against their definition in f64, at odd sizes.
 
 use half::bf16;
+use kernels::cpu::Paths;
 use kernels::mat::{Acts, Mat, Mat16, MatMut, MatMut16, Out, Update};
 use kernels::pool::Arena;
 use kernels::product::{self, Bf16Panels, Epilogue, I8Panels, Weights};
@@ -60,12 +61,19 @@ fn bf16_products_against_the_definition() {
         let mut backward = vec![0.0; m * k];
         reference::matmul_nt(&mut backward, &rounded(&dy), &wt, (m, k, n), 1.0, 0.0);
         for w in [Weights::Bf16(&packed), Weights::F32(Mat::new(&w, n, k))] {
-            let mut y = vec![f32::NAN; m * n];
-            product::nt(Out::F32(MatMut::new(&mut y, m, n)), Acts::F32(Mat::new(&x, m, k)), w, &Epilogue::default(), &arena);
-            close(&y, &forward, 2e-6, "nt");
-            let mut dx = vec![f32::NAN; m * k];
-            product::nn(Out::F32(MatMut::new(&mut dx, m, k)), Acts::F32(Mat::new(&dy, m, n)), w, &Epilogue::default(), &arena);
-            close(&dx, &backward, 2e-6, "nn");
+            for paths in Paths::available() {
+                let (name, none) = (paths.bf16.name(), Epilogue::default());
+                for acts in [Acts::F32(Mat::new(&x, m, k)), Acts::Bf16(Mat16::new(&bits(&x), m, k))] {
+                    let mut y = vec![f32::NAN; m * n];
+                    product::nt_on(paths, Out::F32(MatMut::new(&mut y, m, n)), acts, w, &none, &arena);
+                    close(&y, &forward, 2e-6, &format!("nt {m} {n} {k} {name}"));
+                }
+                for acts in [Acts::F32(Mat::new(&dy, m, n)), Acts::Bf16(Mat16::new(&bits(&dy), m, n))] {
+                    let mut dx = vec![f32::NAN; m * k];
+                    product::nn_on(paths, Out::F32(MatMut::new(&mut dx, m, k)), acts, w, &none, &arena);
+                    close(&dx, &backward, 2e-6, &format!("nn {m} {n} {k} {name}"));
+                }
+            }
         }
     }
 }

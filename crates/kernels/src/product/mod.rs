@@ -8,11 +8,18 @@
 //! Each element of a result is one chain of sums over the inner dimension, the same for every number of rows and threads:
 //! a row multiplied alone and the same row in a batch agree in every bit (for a given path, see [`crate::cpu`]).
 
+mod bf16;
+mod finish;
+mod lanes;
 mod panels;
+mod run;
 mod slow;
+mod tile;
+mod turn;
 
 pub use panels::{Bf16Panels, I8Panels, PANEL};
 
+use crate::cpu::Paths;
 use crate::mat::{Acts, Mat, MatMut, Out, Update};
 use crate::pool::Arena;
 
@@ -90,9 +97,19 @@ impl Epilogue<'_> {
 /// # Panics
 /// If the shapes disagree.
 pub fn nt(out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
+    nt_on(Paths::best(), out, x, w, e, arena);
+}
+
+/// [`nt`] on given paths, for tests.
+#[doc(hidden)]
+pub fn nt_on(paths: Paths, out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
     assert_eq!((x.rows(), w.rows(), x.cols()), (out.rows(), out.cols(), w.cols()), "product nt: shapes disagree");
     e.check(out.rows(), out.cols());
-    slow::nt(out, x, w, e, arena);
+    match w {
+        Weights::Bf16(w) => bf16::nt(paths.bf16, out, x, w, e, arena),
+        Weights::F32(w) => bf16::nt_f32(paths.bf16, out, x, w, e, arena),
+        _ => slow::nt(out, x, w, e, arena),
+    }
 }
 
 /// `out [m, k] (+)= dy [m, n]·w + …`: a linear layer's gradient to its input.
@@ -100,9 +117,19 @@ pub fn nt(out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
 /// # Panics
 /// If the shapes disagree.
 pub fn nn(out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
+    nn_on(Paths::best(), out, dy, w, e, arena);
+}
+
+/// [`nn`] on given paths, for tests.
+#[doc(hidden)]
+pub fn nn_on(paths: Paths, out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
     assert_eq!((dy.rows(), w.cols(), dy.cols()), (out.rows(), out.cols(), w.rows()), "product nn: shapes disagree");
     e.check(out.rows(), out.cols());
-    slow::nn(out, dy, w, e, arena);
+    match w {
+        Weights::Bf16(w) => bf16::nn(paths.bf16, out, dy, w, e, arena),
+        Weights::F32(w) => bf16::nn_f32(paths.bf16, out, dy, w, e, arena),
+        _ => slow::nn(out, dy, w, e, arena),
+    }
 }
 
 /// `g [n, k] (+)= scale · dyᵀ·x` with `dy [t, n]`, `x [t, k]` rounded to bf16: a linear layer's gradient to its weight.

@@ -85,8 +85,13 @@ impl Bf16Panels {
         });
     }
 
+    /// The packed dwords.
+    pub(super) fn data(&self) -> &[u32] {
+        self.data.get()
+    }
+
     /// Dwords in a panel.
-    fn panel_len(&self) -> usize {
+    pub(super) fn panel_len(&self) -> usize {
         self.cols.div_ceil(2) * PANEL
     }
 
@@ -176,8 +181,14 @@ impl I8Panels {
         });
     }
 
+    #[allow(dead_code)] // for the int8 kernels
+    /// The packed dwords.
+    pub(super) fn data(&self) -> &[u32] {
+        self.data.get()
+    }
+
     /// Dwords in a panel.
-    fn panel_len(&self) -> usize {
+    pub(super) fn panel_len(&self) -> usize {
         self.cols.div_ceil(4) * PANEL
     }
 

@@ -1,0 +1,202 @@
+//! Products of bf16 operands.
+
+use super::finish::Finish;
+use super::lanes::round_bits;
+use super::run::{Job, Left, Right};
+use super::tile::bf16_tile;
+use super::{Bf16Panels, Epilogue, PANEL, turn};
+use crate::cpu::{Bf16Path, Isa};
+use crate::mat::{Acts, Mat, Out};
+use crate::par;
+use crate::pool::{Arena, Buffer};
+
+/// Groups (pairs) of a block along the inner dimension.
+pub(super) const BLOCK: usize = 128;
+
+/// Size of the blocks into which `groups` are cut: equal but for the last, a multiple of 32, at most [`BLOCK`].
+pub(super) fn block(groups: usize) -> usize {
+    let blocks = groups.div_ceil(BLOCK).max(1);
+    groups.div_ceil(blocks).next_multiple_of(32)
+}
+
+/// Asks the cache for part `part` of `parts` of `dwords` dwords at `p`.
+pub(super) fn prefetch(p: *const u32, dwords: usize, part: usize, parts: usize) {
+    let lines = dwords.div_ceil(16);
+    let (first, last) = (lines * part / parts, lines * (part + 1) / parts);
+    for line in first..last {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint; any address will do.
+        unsafe {
+            use std::arch::x86_64::*;
+            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(line * 16).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (p, line);
+    }
+}
+
+/// Panels as they lie.
+struct Packed<'a> {
+    data: &'a [u32],
+    panel: usize,
+}
+
+// SAFETY: panels begin at cache lines, and so do their groups.
+unsafe impl Right for Packed<'_> {
+    const IN_PLACE: bool = true;
+
+    unsafe fn block(&self, p: usize, g: usize, _count: usize, _scratch: *mut u32) -> *const u32 {
+        unsafe { self.data.as_ptr().add(p * self.panel + g * PANEL) }
+    }
+
+    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
+        prefetch(self.data.as_ptr().wrapping_add(p * self.panel + g * PANEL), count * PANEL, part, parts);
+    }
+}
+
+/// bf16 activations in groups of two: in place, or rounded or padded into `copy`.
+pub(super) struct Rows {
+    _copy: Option<Buffer<u16>>,
+    pub left: Left,
+}
+
+impl Rows {
+    pub(super) fn new(x: Acts, arena: &Arena) -> Self {
+        let (rows, cols) = (x.rows(), x.cols());
+        if let Acts::Bf16(m) = x
+            && cols.is_multiple_of(2)
+        {
+            return Rows { _copy: None, left: Left::rows(m.data.as_ptr().cast(), m.stride * 2) };
+        }
+        let stride = cols.next_multiple_of(2);
+        let mut copy: Buffer<u16> = arena.take(rows * stride);
+        let to = Shared16(copy.as_mut_ptr());
+        par::ranges(rows, par::rows_per_task(cols), |first, count| {
+            for i in first..first + count {
+                // SAFETY: row `i` of the copy, which is this task's.
+                let row = unsafe { std::slice::from_raw_parts_mut(to.ptr().add(i * stride), stride) };
+                match x {
+                    Acts::F32(m) => row.iter_mut().zip(m.row(i)).for_each(|(to, x)| *to = round_bits(*x)),
+                    Acts::Bf16(m) => row[..cols].copy_from_slice(&m.data[i * m.stride..][..cols]),
+                }
+                row[cols..].fill(0);
+            }
+        });
+        let left = Left::rows(copy.as_ptr().cast(), stride * 2);
+        Rows { _copy: Some(copy), left }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Shared16(*mut u16);
+// SAFETY: tasks touch disjoint rows.
+unsafe impl Send for Shared16 {}
+// SAFETY: as above.
+unsafe impl Sync for Shared16 {}
+
+impl Shared16 {
+    fn ptr(self) -> *mut u16 {
+        self.0
+    }
+}
+
+/// Packed panels of the transposed weight.
+struct Turned<'a> {
+    isa: Isa,
+    data: &'a [u32],
+    pairs: usize,
+}
+
+// SAFETY: writes whole groups to the scratch, which begins at a cache line.
+unsafe impl Right for Turned<'_> {
+    unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
+        unsafe { turn::turned(self.isa, self.data.as_ptr(), self.pairs, p, g, count, scratch) }
+        scratch
+    }
+
+    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
+        // Groups come in chunks of 32 from one panel each; a chunk's 32 pairs of inputs lie together.
+        for chunk in 0..count.div_ceil(32) {
+            let at = ((g / 32 + chunk) * self.pairs + p * PANEL / 2) * PANEL;
+            prefetch(self.data.as_ptr().wrapping_add(at), 32 * PANEL, part, parts);
+        }
+    }
+}
+
+/// Row-major f32, rounded: rows become the panel's outputs.
+struct RoundedRows<'a> {
+    isa: Isa,
+    w: Mat<'a>,
+}
+
+// SAFETY: as for `Turned`.
+unsafe impl Right for RoundedRows<'_> {
+    unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
+        unsafe { turn::columns(self.isa, self.w, g, count, p * PANEL, PANEL, scratch) }
+        scratch
+    }
+
+    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
+        let (first, last) = (PANEL * part / parts, PANEL * (part + 1) / parts);
+        for i in first..last {
+            prefetch(self.w.data.as_ptr().wrapping_add((p * PANEL + i) * self.w.stride + 2 * g).cast(), 2 * count, 0, 1);
+        }
+    }
+}
+
+/// Row-major numbers, rounded if they are f32: columns become the panel's outputs.
+pub(super) struct Interleaved<'a> {
+    pub isa: Isa,
+    pub x: Acts<'a>,
+}
+
+// SAFETY: as for `Turned`.
+unsafe impl Right for Interleaved<'_> {
+    unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
+        unsafe { turn::interleave(self.isa, self.x, g, count, p * PANEL, PANEL, scratch) }
+        scratch
+    }
+
+    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
+        let rows = 2 * count;
+        for i in rows * part / parts..rows * (part + 1) / parts {
+            match self.x {
+                Acts::F32(m) => prefetch(m.data.as_ptr().wrapping_add((2 * g + i) * m.stride + p * PANEL).cast(), PANEL, 0, 1),
+                Acts::Bf16(m) => prefetch(m.data.as_ptr().wrapping_add((2 * g + i) * m.stride + p * PANEL).cast(), PANEL / 2, 0, 1),
+            }
+        }
+    }
+}
+
+fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: usize, e: &Epilogue) {
+    let (rows, cols) = (out.rows(), out.cols());
+    let finish = Finish::new(out, e, 1.0);
+    let block = block(groups);
+    Job { rows, cols, groups, block, left, right, tile: bf16_tile(path), isa: path.isa(), finish: &finish }.run();
+}
+
+/// `out (+)= x·wᵀ + …` on packed weights.
+pub(super) fn nt(path: Bf16Path, out: Out, x: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
+    let acts = Rows::new(x, arena);
+    let right = Packed { data: w.data(), panel: w.panel_len() };
+    product(path, out, acts.left, &right, w.cols().div_ceil(2), e);
+}
+
+/// `out (+)= x·wᵀ + …` on weights in f32.
+pub(super) fn nt_f32(path: Bf16Path, out: Out, x: Acts, w: Mat, e: &Epilogue, arena: &Arena) {
+    let acts = Rows::new(x, arena);
+    product(path, out, acts.left, &RoundedRows { isa: path.isa(), w }, w.cols.div_ceil(2), e);
+}
+
+/// `out (+)= dy·w + …` on packed weights.
+pub(super) fn nn(path: Bf16Path, out: Out, dy: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
+    let acts = Rows::new(dy, arena);
+    let right = Turned { isa: path.isa(), data: w.data(), pairs: w.cols().div_ceil(2) };
+    product(path, out, acts.left, &right, w.rows().div_ceil(2), e);
+}
+
+/// `out (+)= dy·w + …` on weights in f32.
+pub(super) fn nn_f32(path: Bf16Path, out: Out, dy: Acts, w: Mat, e: &Epilogue, arena: &Arena) {
+    let acts = Rows::new(dy, arena);
+    product(path, out, acts.left, &Interleaved { isa: path.isa(), x: Acts::F32(w) }, w.rows.div_ceil(2), e);
+}

@@ -1,0 +1,145 @@
+//! The loops around the tiles: panels by blocks of rows, cut by shape alone.
+
+use super::PANEL;
+use super::finish::{Finish, finish};
+use super::tile::{ROWS, Tile, TileFn};
+use crate::cpu::Isa;
+use crate::par;
+use std::cell::RefCell;
+
+/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1.
+const TASK_ROWS: usize = 258;
+/// Tasks that there should be, if rows allow, for threads to share evenly.
+const TASKS: usize = 24;
+
+/// The broadcast operand: group `g` of row `i` is the dword at `base + i / width · strip + i % width · row + g · group`
+/// (in bytes). A tile does not straddle strips: `width` is a multiple of [`ROWS`].
+#[derive(Clone, Copy)]
+pub(super) struct Left {
+    pub base: *const u8,
+    pub width: usize,
+    pub strip: usize,
+    pub row: usize,
+    pub group: usize,
+}
+
+// SAFETY: read only.
+unsafe impl Sync for Left {}
+
+impl Left {
+    /// Rows of groups one after the other, `stride` bytes apart.
+    pub(super) fn rows(base: *const u8, stride: usize) -> Self {
+        Left { base, width: ROWS, strip: ROWS * stride, row: stride, group: 4 }
+    }
+
+    unsafe fn at(&self, i: usize, g: usize) -> *const u8 {
+        unsafe { self.base.add(i / self.width * self.strip + i % self.width * self.row + g * self.group) }
+    }
+}
+
+/// The operand in panels.
+///
+/// # Safety
+/// `block` returns `[count][PANEL]` readable dwords, aligned to a cache line: in place, or written to `scratch`, which
+/// has that much space (`count` rounded up to 8).
+pub(super) unsafe trait Right: Sync {
+    /// `block` does not use the scratch.
+    const IN_PLACE: bool = false;
+    /// Groups `g..g + count` of panel `p`.
+    ///
+    /// # Safety
+    /// They exist; the instruction set that the operand was made for.
+    unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32;
+    /// Asks for the `part`-th of `parts` of a block that will be needed next.
+    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize);
+}
+
+/// A product `[rows, cols]` over `groups` groups.
+pub(super) struct Job<'a, R> {
+    pub rows: usize,
+    pub cols: usize,
+    pub groups: usize,
+    /// Groups in a block; a multiple of 32 unless it is everything.
+    pub block: usize,
+    pub left: Left,
+    pub right: &'a R,
+    pub tile: TileFn,
+    pub isa: Isa,
+    pub finish: &'a Finish,
+}
+
+/// Memory in cache lines.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u32; 16]);
+
+thread_local! {
+    /// Sums of a task and a block of a panel: as large as the largest that the thread has seen.
+    static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Calls `f` with `dwords` of this thread's scratch.
+pub(super) fn with_scratch(dwords: usize, f: impl FnOnce(*mut u32)) {
+    SCRATCH.with(|s| {
+        let mut s = s.borrow_mut();
+        if s.len() * 16 < dwords {
+            s.resize(dwords.div_ceil(16), Line([0; 16]));
+        }
+        f(s.as_mut_ptr().cast())
+    });
+}
+
+impl<R: Right> Job<'_, R> {
+    /// Computes and stores everything.
+    pub(super) fn run(&self) {
+        if self.rows == 0 || self.cols == 0 {
+            return;
+        }
+        let panels = self.cols.div_ceil(PANEL);
+        let wanted = TASKS.div_ceil(panels).min(self.rows.div_ceil(8 * ROWS));
+        let strips = self.rows.div_ceil(TASK_ROWS).max(wanted);
+        let height = self.rows.div_ceil(strips).next_multiple_of(ROWS);
+        let strips = self.rows.div_ceil(height);
+        par::ranges(panels * strips, 1, |first, count| {
+            for task in first..first + count {
+                let (p, i) = (task / strips, task % strips * height);
+                self.task(p, i, height.min(self.rows - i));
+            }
+        });
+    }
+
+    /// Panel `p`, `rows` rows from `i`.
+    fn task(&self, p: usize, i: usize, rows: usize) {
+        // One tile alone gains nothing from a block that stays in L1.
+        let block = if R::IN_PLACE && rows <= ROWS { self.groups } else { self.block.min(self.groups) }.max(1);
+        let blocks = self.groups.div_ceil(block).max(1);
+        let tiles = rows.div_ceil(ROWS);
+        let sums = if blocks == 1 { ROWS * PANEL } else { tiles * ROWS * PANEL };
+        let cols = PANEL.min(self.cols - p * PANEL);
+        let room = if R::IN_PLACE { 0 } else { block.next_multiple_of(32) * PANEL };
+        with_scratch(sums + room, |scratch| {
+            for b in 0..blocks {
+                let (g, last) = (b * block, b + 1 == blocks);
+                let groups = block.min(self.groups - g);
+                // SAFETY: the scratch has room for the sums and a block; rows and groups exist in the operands, as
+                // whoever made the job has checked; tasks store disjoint tiles.
+                unsafe {
+                    let right = self.right.block(p, g, groups, scratch.add(sums));
+                    let next = if last { (p + 1, 0) } else { (p, g + block) };
+                    for t in 0..tiles {
+                        self.right.ahead(next.0, next.1, block.min(self.groups - next.1), t, tiles);
+                        let count = ROWS.min(rows - t * ROWS);
+                        let acc = scratch.cast::<f32>().add(if blocks == 1 { 0 } else { t * ROWS * PANEL });
+                        let first_row = i + t * ROWS;
+                        let a = self.left.at(first_row, g);
+                        let tile = Tile { a, a_row: self.left.row, a_group: self.left.group, b: right, groups, acc, first: b == 0 };
+                        (self.tile)(count, &tile);
+                        if last {
+                            finish(self.isa, self.finish, acc, (first_row, count), (p * PANEL, cols));
+                        }
+                    }
+                }
+            }
+        });
+    }
+}

@@ -1,0 +1,176 @@
+//! The inner loops: a tile of a few rows by one panel, over one block of the inner dimension.
+//!
+//! Operands come in *groups* of four bytes along the inner dimension: two bf16 or four 8-bit numbers. A group of the
+//! panel is [`PANEL`] dwords, one for each output; a group of the activations is one dword, broadcast. Sums continue
+//! from what the tile holds, so how the inner dimension is cut into blocks changes no bit.
+
+use super::PANEL;
+use super::lanes::Lanes;
+use crate::cpu::{Bf16Path, Isa};
+use crate::simd::dispatch;
+
+/// Most rows of a tile: 6 x 4 sums of 16 lanes, 4 vectors of the panel and one broadcast fill 32 registers.
+pub(super) const ROWS: usize = 6;
+
+/// One tile over one block of the inner dimension.
+#[derive(Clone, Copy)]
+pub(super) struct Tile {
+    /// The first row's first group.
+    pub a: *const u8,
+    /// Bytes from a row to the next.
+    pub a_row: usize,
+    /// Bytes from a group to the next.
+    pub a_group: usize,
+    /// `[groups][PANEL]`.
+    pub b: *const u32,
+    /// Groups in this block.
+    pub groups: usize,
+    /// Sums: `[rows][PANEL]`.
+    pub acc: *mut f32,
+    /// The sums begin at zero instead of what `acc` holds.
+    pub first: bool,
+}
+
+/// `acc (+)= a·b` on `rows ≤ ROWS` rows.
+pub(super) type TileFn = unsafe fn(rows: usize, t: &Tile);
+
+/// The tile function of a path.
+pub(super) fn bf16_tile(path: Bf16Path) -> TileFn {
+    match path {
+        #[cfg(target_arch = "x86_64")]
+        Bf16Path::Avx512Bf16 => x86::bf16,
+        #[cfg(target_arch = "x86_64")]
+        Bf16Path::Widened(Isa::Avx512) => |rows, t| widened_isa(Isa::Avx512, rows, t),
+        #[cfg(target_arch = "x86_64")]
+        Bf16Path::Widened(Isa::Avx2) => |rows, t| widened_isa(Isa::Avx2, rows, t),
+        _ => |rows, t| widened_isa(Isa::Portable, rows, t),
+    }
+}
+
+/// `M` rows by `N` vectors of columns; the two halves of a group are added one after the other.
+#[inline(always)]
+unsafe fn widened_block<S: Lanes, const M: usize, const N: usize>(t: &Tile) {
+    unsafe {
+        let mut acc = [[S::splat(0.0); N]; M];
+        if !t.first {
+            for i in 0..M {
+                for j in 0..N {
+                    acc[i][j] = S::load(t.acc.add(i * PANEL + j * S::LANES));
+                }
+            }
+        }
+        for g in 0..t.groups {
+            let mut b = [(S::splat(0.0), S::splat(0.0)); N];
+            for j in 0..N {
+                b[j] = S::load_pairs(t.b.add(g * PANEL + j * S::LANES));
+            }
+            for i in 0..M {
+                let pair = t.a.add(i * t.a_row + g * t.a_group).cast::<u32>().read_unaligned();
+                let (low, high) = (S::splat(f32::from_bits(pair << 16)), S::splat(f32::from_bits(pair & 0xffff_0000)));
+                for j in 0..N {
+                    acc[i][j] = S::fma(high, b[j].1, S::fma(low, b[j].0, acc[i][j]));
+                }
+            }
+        }
+        for i in 0..M {
+            for j in 0..N {
+                S::store(t.acc.add(i * PANEL + j * S::LANES), acc[i][j]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn widened_body<S: Lanes>(rows: usize, t: &Tile) {
+    unsafe {
+        let mut j = 0;
+        while j < PANEL {
+            let mut i = 0;
+            while i < rows {
+                let part = Tile { a: t.a.add(i * t.a_row), b: t.b.add(j), acc: t.acc.add(i * PANEL + j), ..*t };
+                if S::LANES == 16 {
+                    // 32 registers.
+                    match rows - i {
+                        1 => widened_block::<S, 1, 2>(&part),
+                        2 => widened_block::<S, 2, 2>(&part),
+                        3 => widened_block::<S, 3, 2>(&part),
+                        4 => widened_block::<S, 4, 2>(&part),
+                        5 => widened_block::<S, 5, 2>(&part),
+                        _ => widened_block::<S, 6, 2>(&part),
+                    }
+                    i += 6;
+                } else {
+                    match rows - i {
+                        1 => widened_block::<S, 1, 2>(&part),
+                        2 => widened_block::<S, 2, 2>(&part),
+                        _ => widened_block::<S, 3, 2>(&part),
+                    }
+                    i += 3;
+                }
+            }
+            j += 2 * S::LANES;
+        }
+    }
+}
+dispatch!(fn widened_isa = widened_body(rows: usize, t: &Tile));
+
+#[cfg(target_arch = "x86_64")]
+mod x86 {
+    use super::{PANEL, Tile};
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+    unsafe fn rows<const R: usize>(t: &Tile) {
+        unsafe {
+            let mut acc = [[_mm512_setzero_ps(); 4]; R];
+            if !t.first {
+                for r in 0..R {
+                    for j in 0..4 {
+                        acc[r][j] = _mm512_load_ps(t.acc.add(r * PANEL + j * 16));
+                    }
+                }
+            }
+            let (mut a, mut b) = (t.a, t.b);
+            for _ in 0..t.groups {
+                let mut bv = [_mm512_setzero_si512(); 4];
+                for j in 0..4 {
+                    bv[j] = _mm512_load_si512(b.add(j * 16).cast());
+                }
+                for r in 0..R {
+                    let av = as_bf16(_mm512_set1_epi32(a.add(r * t.a_row).cast::<i32>().read_unaligned()));
+                    for j in 0..4 {
+                        acc[r][j] = _mm512_dpbf16_ps(acc[r][j], av, as_bf16(bv[j]));
+                    }
+                }
+                a = a.add(t.a_group);
+                b = b.add(PANEL);
+            }
+            for r in 0..R {
+                for j in 0..4 {
+                    _mm512_store_ps(t.acc.add(r * PANEL + j * 16), acc[r][j]);
+                }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn as_bf16(x: __m512i) -> __m512bh {
+        // SAFETY: both are 64 bytes of which any value is valid.
+        unsafe { std::mem::transmute(x) }
+    }
+
+    /// # Safety
+    /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
+    pub(super) unsafe fn bf16(count: usize, t: &Tile) {
+        unsafe {
+            match count {
+                1 => rows::<1>(t),
+                2 => rows::<2>(t),
+                3 => rows::<3>(t),
+                4 => rows::<4>(t),
+                5 => rows::<5>(t),
+                _ => rows::<6>(t),
+            }
+        }
+    }
+}
