@@ -16,6 +16,7 @@
 //! Everything here is deterministic: equal inputs give equal bytes whatever the number of threads.
 
 mod cache;
+mod data;
 mod error;
 mod ops;
 mod optim;
@@ -27,6 +28,7 @@ mod tensor;
 mod weights;
 
 pub use cache::KvCache;
+pub use data::ComputeDtype;
 pub use error::{EngineError, Result};
 pub use kernels::pool::{Arena, ArenaStats};
 pub use kernels::{cpu, rng};

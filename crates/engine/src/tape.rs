@@ -9,6 +9,7 @@
 //! - backward walks the nodes from last to first and frees each as soon as its own gradient has been passed on.
 
 use crate::cache::KvCache;
+use crate::data::{ComputeDtype, Data, Dtype, Wide};
 use crate::error::{EngineError, Result, check};
 use crate::ops::Op;
 use crate::params::ParamStore;
@@ -88,9 +89,11 @@ pub(crate) struct Node {
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     /// The numbers; `None` when given back (or to be recomputed).
-    pub(crate) data: Option<Buffer>,
+    pub(crate) data: Option<Data>,
+    /// Type of the numbers.
+    pub(crate) dtype: Dtype,
     /// The gradient so far. Shared where a sum passed the gradient it received to both of its terms.
-    grad: Option<Rc<Buffer>>,
+    grad: Option<Rc<Data>>,
     /// True if a gradient has to reach this node.
     pub(crate) requires_grad: bool,
     /// True if backward (of this node or of one that used it) reads the numbers.
@@ -115,6 +118,8 @@ pub struct Tape<'a> {
     segments: Option<Arc<Segments>>,
     /// Recomputation can be switched off to prove that it changes nothing.
     pub(crate) recompute: bool,
+    /// Arithmetic of matrix products.
+    pub(crate) compute: ComputeDtype,
 }
 
 impl<'a> Tape<'a> {
@@ -147,7 +152,13 @@ impl<'a> Tape<'a> {
             key_sets: vec![Vec::new()],
             segments: None,
             recompute: true,
+            compute: ComputeDtype::F32,
         }
+    }
+
+    /// Chooses the arithmetic of the operations that follow; a model calls it before its first one.
+    pub fn compute_in(&mut self, compute: ComputeDtype) {
+        self.compute = compute;
     }
 
     /// True if operations may be recorded.
@@ -180,7 +191,7 @@ impl<'a> Tape<'a> {
 
     /// Copies a tensor out.
     pub fn read(&self, x: &Tensor) -> Vec<f32> {
-        self.data(x.id).to_vec()
+        self.wide(x.id).to_vec()
     }
 
     /// Adds `gradient` to the gradient of `x`, from which [`Self::backward`] will start.
@@ -190,12 +201,7 @@ impl<'a> Tape<'a> {
     pub fn seed(&mut self, x: &Tensor, gradient: &[f32]) -> Result<()> {
         check("seed", "number of elements", x.rows * x.cols, gradient.len())?;
         if self.nodes[x.id as usize].requires_grad {
-            let (mut grad, update) = self.take_grad(x.id);
-            match update {
-                Update::Set => elementwise::copy(&mut grad, gradient),
-                Update::Add => elementwise::accumulate(&mut grad, gradient),
-            }
-            self.put_grad(x.id, grad);
+            self.add_grad(x.id, gradient);
         }
         Ok(())
     }
@@ -215,10 +221,15 @@ impl<'a> Tape<'a> {
     // ---- for the operations ----
 
     /// Registers an activation and returns its first handle.
-    pub(crate) fn push(&mut self, rows: usize, cols: usize, data: Buffer, keys: u32, requires_grad: bool, op: Op) -> Tensor {
+    pub(crate) fn push(&mut self, rows: usize, cols: usize, data: impl Into<Data>, keys: u32, requires_grad: bool, op: Op) -> Tensor {
+        let data = data.into();
+        let dtype = match &data {
+            Data::F32(_) => Dtype::F32,
+            Data::Bf16(_) => Dtype::Bf16,
+        };
         let id = self.nodes.len() as u32;
         let op = if self.training { op } else { Op::None };
-        self.nodes.push(Node { rows, cols, data: Some(data), grad: None, requires_grad, keep: false, keys, op });
+        self.nodes.push(Node { rows, cols, data: Some(data), dtype, grad: None, requires_grad, keep: false, keys, op });
         self.handles.register(id);
         Tensor { id, rows, cols, handles: Rc::clone(&self.handles) }
     }
@@ -255,8 +266,13 @@ impl<'a> Tape<'a> {
     }
 
     /// The numbers of a node that model code still holds or that backward has made present.
-    pub(crate) fn data(&self, id: u32) -> &[f32] {
-        self.nodes[id as usize].data.as_deref().expect("numbers stay while a handle or a recorded operation needs them")
+    pub(crate) fn data(&self, id: u32) -> &Data {
+        self.nodes[id as usize].data.as_ref().expect("numbers stay while a handle or a recorded operation needs them")
+    }
+
+    /// The same as f32, widened if they are not.
+    pub(crate) fn wide(&self, id: u32) -> Wide<'_> {
+        self.data(id).widen(&self.arena)
     }
 
     /// Marks a node's numbers as needed in backward.
@@ -284,45 +300,85 @@ impl<'a> Tape<'a> {
         node.data = Some(data);
     }
 
+    /// Type of a node's gradient. That of a norm's output is a sum over several projections: f32.
+    pub(crate) fn grad_dtype(&self, id: u32) -> Dtype {
+        let node = &self.nodes[id as usize];
+        match node.op {
+            Op::Norm { .. } => Dtype::F32,
+            _ => node.dtype,
+        }
+    }
+
     /// The gradient buffer of a node, to be written with the returned [`Update`] and put back.
-    pub(crate) fn take_grad(&mut self, id: u32) -> (Buffer, Update) {
+    pub(crate) fn take_grad(&mut self, id: u32) -> (Data, Update) {
+        let dtype = self.grad_dtype(id);
         let node = &mut self.nodes[id as usize];
         let len = node.rows * node.cols;
         match node.grad.take().map(Rc::try_unwrap) {
-            None => (self.arena.take(len), Update::Set),
+            None => (Data::take(&self.arena, dtype, len), Update::Set),
             Some(Ok(own)) => (own, Update::Add),
-            Some(Err(shared)) => {
-                let mut copy = self.arena.take(len);
-                elementwise::copy(&mut copy, &shared);
-                (copy, Update::Add)
+            Some(Err(shared)) => (shared.copy_of(&self.arena), Update::Add),
+        }
+    }
+
+    pub(crate) fn put_grad(&mut self, id: u32, grad: Data) {
+        self.nodes[id as usize].grad = Some(Rc::new(grad));
+    }
+
+    /// As [`Self::take_grad`] for operations that compute in f32, whatever the gradient is kept in; to be given back
+    /// by [`Self::close_grad`].
+    pub(crate) fn open_grad(&mut self, id: u32) -> (Buffer, Update) {
+        match self.take_grad(id) {
+            (Data::F32(grad), update) => (grad, update),
+            (Data::Bf16(grad), update) => {
+                let mut wide = self.arena.take(grad.len());
+                if update == Update::Add {
+                    elementwise::widen(&mut wide, &grad);
+                }
+                (wide, update)
             }
         }
     }
 
-    /// As [`Self::take_grad`], with zeros where there was none: for operations that write only parts of it.
-    pub(crate) fn take_grad_zeroed(&mut self, id: u32) -> Buffer {
-        let (mut grad, update) = self.take_grad(id);
+    /// As [`Self::open_grad`], with zeros where there was none: for operations that write only parts of it.
+    pub(crate) fn open_grad_zeroed(&mut self, id: u32) -> Buffer {
+        let (mut grad, update) = self.open_grad(id);
         if update == Update::Set {
             elementwise::fill(&mut grad, 0.0);
         }
         grad
     }
 
-    pub(crate) fn put_grad(&mut self, id: u32, grad: Buffer) {
-        self.nodes[id as usize].grad = Some(Rc::new(grad));
+    pub(crate) fn close_grad(&mut self, id: u32, grad: Buffer) {
+        let grad = match self.grad_dtype(id) {
+            Dtype::F32 => Data::F32(grad),
+            Dtype::Bf16 => {
+                let mut narrow = self.arena.take(grad.len());
+                elementwise::narrow(&mut narrow, &grad);
+                Data::Bf16(narrow)
+            }
+        };
+        self.put_grad(id, grad);
+    }
+
+    /// Adds f32 numbers to the gradient of node `id`.
+    pub(crate) fn add_grad(&mut self, id: u32, gradient: &[f32]) {
+        let (mut grad, update) = self.take_grad(id);
+        grad.assign(gradient, update, &self.arena);
+        self.put_grad(id, grad);
     }
 
     /// Adds a gradient to that of node `id`, without a copy if it has none.
-    pub(crate) fn pass_grad(&mut self, id: u32, grad: &Rc<Buffer>) {
+    pub(crate) fn pass_grad(&mut self, id: u32, grad: &Rc<Data>) {
         if !self.requires_grad(id) {
             return;
         }
-        if self.nodes[id as usize].grad.is_none() {
+        let same = matches!((self.grad_dtype(id), &**grad), (Dtype::F32, Data::F32(_)) | (Dtype::Bf16, Data::Bf16(_)));
+        if same && self.nodes[id as usize].grad.is_none() {
             self.nodes[id as usize].grad = Some(Rc::clone(grad));
         } else {
-            let (mut sum, _) = self.take_grad(id);
-            elementwise::accumulate(&mut sum, grad);
-            self.put_grad(id, sum);
+            let wide = grad.widen(&self.arena.clone());
+            self.add_grad(id, &wide);
         }
     }
 

@@ -1,13 +1,18 @@
 //! Weights as operations see them: frozen storage or a trainable parameter, and the layers built from them.
 
+use crate::data::ComputeDtype;
 use crate::error::{Result, check};
 use crate::params::{ParamId, ParamStore};
+use kernels::elementwise;
+use kernels::mat::Mat;
+use kernels::product::{Bf16Panels, I8Panels, Weights};
 use std::sync::Arc;
 
-/// How the numbers of a [`FrozenMatrix`] are kept. Private: packed bf16, int8 and 4-bit storage join here without a
-/// change for model code.
+/// How the numbers of a [`FrozenMatrix`] are kept; model code never sees it.
 enum Storage {
     F32(Vec<f32>),
+    Bf16(Bf16Panels),
+    Int8(I8Panels),
 }
 
 /// A weight that is never trained: `[rows = outputs, cols = inputs]`, row-major, opaque storage.
@@ -29,6 +34,21 @@ impl FrozenMatrix {
         Ok(FrozenMatrix { rows, cols, storage: Storage::F32(data) })
     }
 
+    /// As [`Self::from_f32`], kept in what products of type `compute` read: f32 as it is, bf16 or int8 packed into panels
+    /// (rounded once, here).
+    ///
+    /// # Errors
+    /// If `data` has another length.
+    pub fn packed(rows: usize, cols: usize, data: Vec<f32>, compute: ComputeDtype) -> Result<Self> {
+        check("FrozenMatrix::packed", "number of elements", rows * cols, data.len())?;
+        let storage = match compute {
+            ComputeDtype::F32 => Storage::F32(data),
+            ComputeDtype::Bf16 => Storage::Bf16(Bf16Panels::from_f32(rows, cols, &data)),
+            ComputeDtype::Int8 => Storage::Int8(I8Panels::from_f32(rows, cols, &data)),
+        };
+        Ok(FrozenMatrix { rows, cols, storage })
+    }
+
     /// Number of rows (outputs of a linear layer, entries of a vocabulary).
     pub fn rows(&self) -> usize {
         self.rows
@@ -43,6 +63,8 @@ impl FrozenMatrix {
     pub fn to_f32(&self) -> Vec<f32> {
         match &self.storage {
             Storage::F32(data) => data.clone(),
+            Storage::Bf16(panels) => panels.to_f32(),
+            Storage::Int8(panels) => panels.to_f32(),
         }
     }
 
@@ -53,6 +75,8 @@ impl FrozenMatrix {
     pub fn copy_row(&self, i: usize, out: &mut [f32]) {
         match &self.storage {
             Storage::F32(data) => out.copy_from_slice(&data[i * self.cols..(i + 1) * self.cols]),
+            Storage::Bf16(panels) => panels.copy_row(i, out),
+            Storage::Int8(panels) => panels.copy_row(i, out),
         }
     }
 
@@ -60,14 +84,34 @@ impl FrozenMatrix {
     pub fn bytes(&self) -> usize {
         match &self.storage {
             Storage::F32(data) => size_of_val(&data[..]),
+            Storage::Bf16(panels) => panels.bytes(),
+            Storage::Int8(panels) => panels.bytes(),
         }
     }
 
-    /// The numbers in place, for measurements beside the engine's own products.
-    #[doc(hidden)]
-    pub fn as_f32(&self) -> &[f32] {
+    /// In which arithmetic its products run.
+    pub fn compute(&self) -> ComputeDtype {
         match &self.storage {
-            Storage::F32(data) => data,
+            Storage::F32(_) => ComputeDtype::F32,
+            Storage::Bf16(_) => ComputeDtype::Bf16,
+            Storage::Int8(_) => ComputeDtype::Int8,
+        }
+    }
+
+    /// The numbers in place if they are kept in f32: for measurements beside the engine's own products.
+    #[doc(hidden)]
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        match &self.storage {
+            Storage::F32(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    fn weights(&self) -> Weights<'_> {
+        match &self.storage {
+            Storage::F32(data) => Weights::F32(Mat::new(data, self.rows, self.cols)),
+            Storage::Bf16(panels) => Weights::Bf16(panels),
+            Storage::Int8(panels) => Weights::I8(panels),
         }
     }
 }
@@ -107,10 +151,36 @@ impl Matrix {
         }
     }
 
-    pub(crate) fn f32<'s>(&'s self, params: &'s ParamStore) -> &'s [f32] {
+    /// The numbers in place if they are kept in f32.
+    pub(crate) fn f32<'s>(&'s self, params: &'s ParamStore) -> Option<&'s [f32]> {
         match self {
             Matrix::Frozen(m) => m.as_f32(),
-            Matrix::Param(id) => &params.get(*id).value,
+            Matrix::Param(id) => Some(&params.get(*id).value),
+        }
+    }
+
+    /// As an operand of a product in bf16 or int8.
+    pub(crate) fn weights<'s>(&'s self, params: &'s ParamStore) -> Weights<'s> {
+        match self {
+            Matrix::Frozen(m) => m.weights(),
+            Matrix::Param(id) => {
+                let (rows, cols) = self.shape(params);
+                Weights::F32(Mat::new(&params.get(*id).value, rows, cols))
+            }
+        }
+    }
+
+    /// Rows `ids`, widened to f32, one after the other.
+    pub(crate) fn gather_rows(&self, params: &ParamStore, ids: &[u32], out: &mut [f32]) {
+        let (_, cols) = self.shape(params);
+        match (self.f32(params), self) {
+            (Some(table), _) => elementwise::gather_rows(out, table, cols, ids),
+            (None, Matrix::Frozen(m)) => {
+                for (row, &id) in out.chunks_exact_mut(cols.max(1)).zip(ids) {
+                    m.copy_row(id as usize, row);
+                }
+            }
+            (None, Matrix::Param(_)) => unreachable!("parameters are f32"),
         }
     }
 

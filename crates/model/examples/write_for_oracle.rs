@@ -68,7 +68,7 @@ fn saved(out: &Path) -> Result<()> {
             write_logits(decoder, params, &ids, &dir.join("logits.safetensors"))?;
             merge(&base, dir.join("adapter"), dir.join("merged"), Some(&hash), SaveOptions::default())?;
             let sharded = SaveOptions { max_shard_bytes: 6000, ..Default::default() };
-            save_pretrained(dir.join("sharded"), decoder, params, sharded)?;
+            save_pretrained(dir.join("sharded"), decoder, params, None, sharded)?;
             let half = SaveOptions { file_type: FileType::Bf16, ..Default::default() };
             merge(&base, dir.join("adapter"), dir.join("merged_bf16"), None, half)?;
             let gguf = data.join("gguf").join(format!("{case}.gguf"));

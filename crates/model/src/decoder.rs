@@ -7,7 +7,7 @@ use crate::config::{Dropouts, ModelConfig};
 use crate::error::Result;
 use crate::family::{Half, Part, Place, Slot, slots};
 use crate::rope::RopeTables;
-use engine::{AttentionSpec, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector};
+use engine::{AttentionSpec, ComputeDtype, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -56,6 +56,8 @@ pub struct Decoder {
     pub lm_head: Linear,
     /// Dropout in training; from the configuration, may be changed.
     pub dropout: Dropouts,
+    /// Arithmetic of its products and type of its activations.
+    pub compute: ComputeDtype,
     /// What the user should know about how the model was loaded (tensors that were not used, settings without effect).
     pub notes: Vec<String>,
     rope: Option<RopeTables>,
@@ -64,24 +66,54 @@ pub struct Decoder {
 /// Keys of the model's own dropout sites, apart from those of LoRA's modules.
 const DROPOUT_SITES: u64 = 1 << 32;
 
+/// A tensor as the decoder keeps it.
+pub(crate) enum Piece {
+    Matrix(FrozenMatrix),
+    Vector(Vec<f32>),
+}
+
+impl Piece {
+    /// Numbers of a slot, packed for products in `compute`.
+    pub(crate) fn new(slot: &Slot, data: Vec<f32>, compute: ComputeDtype) -> Result<Self> {
+        match slot.shape[..] {
+            [rows, cols] => Ok(Piece::Matrix(FrozenMatrix::packed(rows, cols, data, storage_of(slot.place, compute))?)),
+            _ => Ok(Piece::Vector(data)),
+        }
+    }
+}
+
+/// What a matrix is kept in. Int8 is for the layers: the head's outputs are compared with each other, and rows of the
+/// embedding go into the residual stream as they are.
+fn storage_of(place: Place, compute: ComputeDtype) -> ComputeDtype {
+    match (place, compute) {
+        (Place::Positions, _) | (_, ComputeDtype::F32) => ComputeDtype::F32,
+        (Place::Embed | Place::Head, _) => ComputeDtype::Bf16,
+        (_, compute) => compute,
+    }
+}
+
 /// The fetched tensors, taken out by place while the decoder is put together.
-struct Parts(BTreeMap<Place, (Vec<usize>, Vec<f32>)>);
+struct Parts(BTreeMap<Place, Piece>);
 
 impl Parts {
-    fn matrix(&mut self, place: Place) -> Result<Option<Matrix>> {
-        let Some((shape, data)) = self.0.remove(&place) else { return Ok(None) };
-        let cols = shape.get(1).copied().unwrap_or(1);
-        Ok(Some(Matrix::Frozen(Arc::new(FrozenMatrix::from_f32(shape[0], cols, data)?))))
+    fn matrix(&mut self, place: Place) -> Option<Matrix> {
+        match self.0.remove(&place)? {
+            Piece::Matrix(m) => Some(Matrix::Frozen(Arc::new(m))),
+            Piece::Vector(_) => None,
+        }
     }
 
     fn vector(&mut self, place: Place) -> Option<Vector> {
-        self.0.remove(&place).map(|(_, data)| Vector::Frozen(Arc::new(data)))
+        match self.0.remove(&place)? {
+            Piece::Vector(data) => Some(Vector::Frozen(Arc::new(data))),
+            Piece::Matrix(_) => None,
+        }
     }
 
-    fn linear(&mut self, layer: usize, part: fn(Half) -> Part) -> Result<Option<Linear>> {
+    fn linear(&mut self, layer: usize, part: fn(Half) -> Part) -> Option<Linear> {
         let weight = self.matrix(Place::Layer(layer, part(Half::Weight)))?;
         let bias = self.vector(Place::Layer(layer, part(Half::Bias)));
-        Ok(weight.map(|weight| Linear { weight, bias, lora: None }))
+        Some(Linear { weight, bias, lora: None })
     }
 
     fn norm(&mut self, config: &ModelConfig, place: impl Fn(Half) -> Place) -> Result<Norm> {
@@ -97,53 +129,96 @@ fn there<T>(part: Option<T>) -> Result<T> {
 }
 
 impl Decoder {
-    /// Builds a decoder; `fetch` gives each tensor's numbers once, in the layout of [`Slot::shape`].
+    /// Builds a decoder in f32; `fetch` gives each tensor's numbers once, in the layout of [`Slot::shape`].
     ///
     /// # Errors
     /// Whatever `fetch` returns; wrong lengths.
-    pub fn assemble(config: ModelConfig, mut fetch: impl FnMut(&Slot) -> Result<Vec<f32>>) -> Result<Self> {
-        let mut parts = Parts(BTreeMap::new());
+    pub fn assemble(config: ModelConfig, fetch: impl FnMut(&Slot) -> Result<Vec<f32>>) -> Result<Self> {
+        Self::assemble_in(config, ComputeDtype::F32, fetch)
+    }
+
+    /// As [`Self::assemble`], for products in `compute`; each tensor is packed as it comes.
+    ///
+    /// # Errors
+    /// Whatever `fetch` returns; wrong lengths.
+    pub fn assemble_in(config: ModelConfig, compute: ComputeDtype, mut fetch: impl FnMut(&Slot) -> Result<Vec<f32>>) -> Result<Self> {
+        let mut pieces = BTreeMap::new();
         for slot in slots(&config) {
-            let data = fetch(&slot)?;
-            parts.0.insert(slot.place, (slot.shape, data));
+            let piece = Piece::new(&slot, fetch(&slot)?, compute)?;
+            pieces.insert(slot.place, piece);
         }
-        let embed_tokens = there(parts.matrix(Place::Embed)?)?;
-        let lm_head = Linear::new(match parts.matrix(Place::Head)? {
+        Self::from_pieces(config, compute, pieces)
+    }
+
+    pub(crate) fn from_pieces(config: ModelConfig, compute: ComputeDtype, pieces: BTreeMap<Place, Piece>) -> Result<Self> {
+        let mut parts = Parts(pieces);
+        let embed_tokens = there(parts.matrix(Place::Embed))?;
+        let lm_head = Linear::new(match parts.matrix(Place::Head) {
             Some(own) => own,
             None => embed_tokens.clone(),
         });
         let layers = (0..config.layers)
             .map(|i| {
-                let qkv = match parts.linear(i, Part::FusedQkv)? {
+                let qkv = match parts.linear(i, Part::FusedQkv) {
                     Some(fused) => Qkv::Fused(fused),
                     None => Qkv::Separate([
-                        there(parts.linear(i, |h| Part::Qkv(0, h))?)?,
-                        there(parts.linear(i, |h| Part::Qkv(1, h))?)?,
-                        there(parts.linear(i, |h| Part::Qkv(2, h))?)?,
+                        there(parts.linear(i, |h| Part::Qkv(0, h)))?,
+                        there(parts.linear(i, |h| Part::Qkv(1, h)))?,
+                        there(parts.linear(i, |h| Part::Qkv(2, h)))?,
                     ]),
                 };
                 Ok(Layer {
                     input_norm: parts.norm(&config, |h| Place::Layer(i, Part::InputNorm(h)))?,
                     qkv,
-                    output: there(parts.linear(i, Part::Output)?)?,
+                    output: there(parts.linear(i, Part::Output))?,
                     post_norm: parts.norm(&config, |h| Place::Layer(i, Part::PostNorm(h)))?,
-                    gate: parts.linear(i, Part::Gate)?,
-                    up: there(parts.linear(i, Part::Up)?)?,
-                    down: there(parts.linear(i, Part::Down)?)?,
+                    gate: parts.linear(i, Part::Gate),
+                    up: there(parts.linear(i, Part::Up))?,
+                    down: there(parts.linear(i, Part::Down))?,
                 })
             })
             .collect::<Result<_>>()?;
         Ok(Decoder {
             embed_tokens,
-            positions: parts.matrix(Place::Positions)?,
+            positions: parts.matrix(Place::Positions),
             layers,
             final_norm: parts.norm(&config, Place::FinalNorm)?,
             lm_head,
             dropout: config.dropout,
+            compute,
             notes: config.notes(),
             rope: config.rope.clone().map(RopeTables::new),
             config,
         })
+    }
+
+    /// Packs what is still frozen in f32 for products in `compute`. Trainable tensors stay: their masters are f32.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn pack(&mut self, compute: ComputeDtype) -> Result<()> {
+        let tied = self.is_tied();
+        let pack = |m: &mut Matrix, place: Place| -> Result<()> {
+            let to = storage_of(place, compute);
+            if let Matrix::Frozen(frozen) = m
+                && frozen.compute() == ComputeDtype::F32
+                && to != ComputeDtype::F32
+            {
+                *m = Matrix::Frozen(Arc::new(FrozenMatrix::packed(frozen.rows(), frozen.cols(), frozen.to_f32(), to)?));
+            }
+            Ok(())
+        };
+        pack(&mut self.embed_tokens, Place::Embed)?;
+        if tied {
+            self.lm_head.weight = self.embed_tokens.clone();
+        }
+        let head = self.config.family.names.head;
+        for (path, linear) in self.modules_mut() {
+            let place = if path == head { Place::Head } else { Place::Layer(0, Part::Up(Half::Weight)) };
+            pack(&mut linear.weight, place)?;
+        }
+        self.compute = compute;
+        Ok(())
     }
 
     /// The output head, as [`Tape::cross_entropy`] takes it.
@@ -194,6 +269,7 @@ impl Decoder {
         mut cache: Option<&mut KvCache>,
         end: usize,
     ) -> engine::Result<Tensor> {
+        tape.compute_in(self.compute);
         let mut x = tape.embedding(&self.embed_tokens, ids)?;
         if let Some(table) = &self.positions {
             let longest = segments.longest();

@@ -138,7 +138,7 @@ fn merged_equals_unmerged() {
                 merge(gguf, &dir, &merged[1], None, SaveOptions::default()).unwrap();
             }
             merged.push(out.path().join("from_memory"));
-            save_pretrained(merged.last().unwrap(), &decoder, &params, SaveOptions::default()).unwrap();
+            save_pretrained(merged.last().unwrap(), &decoder, &params, None, SaveOptions::default()).unwrap();
             for path in &merged {
                 let model = load_model(path).unwrap();
                 assert_eq!(report.parameters, model.parameters());
@@ -327,7 +327,7 @@ fn a_broken_adapter_is_not_saved() {
     let why = save_adapter(out.path(), &decoder, &params, &adapter, &SideFile::default()).unwrap_err().to_string();
     assert!(why.contains("v_proj.lora_B.weight") && why.contains("NaN"), "{why}");
     assert!(!out.path().join("adapter_model.safetensors").exists());
-    assert!(save_pretrained(out.path(), &decoder, &params, SaveOptions::default()).is_err());
+    assert!(save_pretrained(out.path(), &decoder, &params, None, SaveOptions::default()).is_err());
     assert!(!out.path().join("model.safetensors").exists());
 }
 
@@ -436,7 +436,7 @@ fn what_was_trained_is_what_is_saved() {
         }
         let wanted = logits(&decoder, &params, &rows);
         let out = tempfile::tempdir().unwrap();
-        save_pretrained(out.path(), &decoder, &params, SaveOptions::default()).unwrap();
+        save_pretrained(out.path(), &decoder, &params, None, SaveOptions::default()).unwrap();
         let again = load_model(out.path()).unwrap();
         assert_eq!(again.is_tied(), decoder.is_tied());
         assert_eq!(logits(&again, &ParamStore::new(), &rows), wanted);

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use sources::SourceSpec;
 use text::Tokenizer;
 
-use crate::environment::Environment;
+use crate::environment::{Environment, native_compute};
 use crate::error::{Result, StageError};
 use crate::fetch::{self, Used};
 use crate::manifest::Manifest;
@@ -119,7 +119,7 @@ pub fn open(environment: &Environment, target: &str, recipe: Option<&Recipe>, pr
     let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
     let base = BaseModel::open(&resolved.root)?;
     Ok(Opened {
-        decoder: base.load()?,
+        decoder: base.load_in(compute_of(recipe))?,
         params: ParamStore::new(),
         arena: Arena::new(),
         tokenizer: Arc::new(load_tokenizer(&resolved.root)?),
@@ -127,6 +127,11 @@ pub fn open(environment: &Environment, target: &str, recipe: Option<&Recipe>, pr
         shape: Shape::Messages,
         generation: generation_defaults(&resolved.root)?,
     })
+}
+
+/// A recipe's arithmetic, or this processor's.
+fn compute_of(recipe: Option<&Recipe>) -> engine::ComputeDtype {
+    recipe.map_or_else(native_compute, |recipe| recipe.training.compute(native_compute()))
 }
 
 /// PEFT's configuration file.
@@ -157,12 +162,14 @@ fn open_run(
             "bring back tokenizer.json, tokenizer_config.json and chat_template.jinja as the run wrote them",
         ));
     }
+    // Asked in the arithmetic that it was taught in.
+    let compute = compute_of(Some(&recipe));
     let (root, mut decoder) = if adapter {
         let base = base_of(environment, manifest, progress)?;
-        let decoder = BaseModel::open(&base)?.load()?;
+        let decoder = BaseModel::open(&base)?.load_in(compute)?;
         (base, decoder)
     } else {
-        (dir.to_path_buf(), BaseModel::open(dir)?.load()?)
+        (dir.to_path_buf(), BaseModel::open(dir)?.load_in(compute)?)
     };
     let mut params = ParamStore::new();
     if adapter {
@@ -192,7 +199,7 @@ fn open_adapter(environment: &Environment, dir: &Path, recipe: Option<&Recipe>, 
         None => vec![named_base(dir)?],
     };
     let (resolved, used): (_, Used) = fetch::model(environment, &alternatives, None, progress)?;
-    let mut decoder = BaseModel::open(&resolved.root)?.load()?;
+    let mut decoder = BaseModel::open(&resolved.root)?.load_in(compute_of(recipe))?;
     let mut params = ParamStore::new();
     attach(dir, &mut decoder, &mut params, &used)?;
     let tokenizer = if dir.join("tokenizer.json").is_file() { load_tokenizer(dir)? } else { load_tokenizer(&resolved.root)? };

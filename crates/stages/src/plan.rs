@@ -9,7 +9,7 @@ use engine::Arena;
 use recipe::Recipe;
 use serde::Serialize;
 
-use crate::environment::{Environment, Memory, WallClock, mebibytes};
+use crate::environment::{Environment, Memory, WallClock, mebibytes, native_compute};
 use crate::error::Result;
 use crate::progress::Progress;
 use crate::{human, rows};
@@ -57,9 +57,11 @@ pub struct Phase {
 pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progress) -> Result<Plan> {
     let begun = Instant::now();
     let rows::Ready { base, data, tokens, .. } = rows::ready(environment, recipe, None, progress)?;
-    let mut decoder = base.load()?;
+    let compute = recipe.training.compute(native_compute());
+    let mut decoder = if recipe.finetuning.trains_weights() { base.load()? } else { base.load_in(compute)? };
     let parameters = decoder.parameters() as u64;
     let mut prepared = train::prepare(&mut decoder, &recipe.finetuning, None, recipe.training.seed)?;
+    decoder.pack(compute)?;
     let load_seconds = begun.elapsed().as_secs_f64();
     let memory = Memory::now();
     let resident = memory.rss.unwrap_or(4 * parameters);

@@ -6,14 +6,16 @@ use std::path::{Path, PathBuf};
 use engine::Arena;
 use evaluate::EvalReport;
 use model::Decoder;
+use model::load::BaseModel;
 use model::lora::Adapter;
 use model::save::{SaveOptions, SideFile, save_adapter, save_pretrained};
 use recipe::Recipe;
 use serde::Serialize;
 use sources::SourceSpec;
+use train::arguments::ComputeChoice;
 use train::{Outcome, OutputDir, TrainReport};
 
-use crate::environment::{Environment, Memory, WallClock, mebibytes};
+use crate::environment::{Environment, Memory, WallClock, mebibytes, native_compute};
 use crate::error::{Result, StageError};
 use crate::fetch::Used;
 use crate::manifest::{Manifest, write_atomic};
@@ -86,11 +88,13 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
 }
 
 fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Summary> {
-    let recipe = &job.recipe;
-    recipe.notes.iter().for_each(|note| progress.note(note));
+    job.recipe.notes.iter().for_each(|note| progress.note(note));
     let dir = output_dir(job)?;
     let output = OutputDir::claim(&dir, job.resume)?;
     let before = if job.resume { Manifest::load(&dir)? } else { None };
+    let recipe = &with_compute(&job.recipe, &dir, before.as_ref())?;
+    let compute = recipe.training.compute(native_compute());
+    progress.note(&format!("computing in {}", compute.name()));
 
     // What to train on, and what.
     let Ready { files, model_used, base, data, tokens } = rows::ready(environment, recipe, before.as_ref(), progress)?;
@@ -120,11 +124,17 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
     manifest.save(&dir)?;
 
     // The untouched model, then the trainable tensors in it.
-    let mut decoder = base.load()?;
+    let mut decoder = base.load_in(compute)?;
     let arena = Arena::new();
     let first = first_measurement(&dir, recipe, &decoder, &arena, &data, &tokens, progress)?;
     let parameters = decoder.parameters() as u64;
+    if recipe.finetuning.trains_weights() {
+        // Masters begin as the file has them, not as products round them.
+        drop(decoder);
+        decoder = base.load()?;
+    }
     let mut prepared = train::prepare(&mut decoder, &recipe.finetuning, Some(base_name(&files.spec, &files.root)), recipe.training.seed)?;
+    decoder.pack(compute)?;
     let side = side_file(&manifest);
     let export = |decoder: &Decoder, params: &engine::ParamStore, to: &Path| -> std::result::Result<(), train::observe::EvaluatorError> {
         if let Some(adapter) = &prepared.adapter {
@@ -160,7 +170,7 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
     }
 
     // The result, measured.
-    let result = save_result(&dir, &decoder, &prepared, &side)?;
+    let result = save_result(&dir, &decoder, &prepared, &base, &side)?;
     let after = match recipe.evaluation.after && !data.heldout.is_empty() {
         true => {
             let asked = Asked { decoder: &decoder, params: &prepared.params, arena: &arena, renderer: &tokens.renderer };
@@ -225,6 +235,19 @@ impl Summary {
         let _ = write!(out, "{} in {}", self.result, self.output_dir.display());
         out
     }
+}
+
+/// The recipe with `compute_dtype: auto` resolved: as the run began, or as this processor likes it.
+fn with_compute(recipe: &Recipe, dir: &Path, before: Option<&Manifest>) -> Result<Recipe> {
+    let mut resolved = recipe.clone();
+    if recipe.training.compute_dtype == ComputeChoice::Auto {
+        let native = match before {
+            Some(manifest) => manifest.recipe(dir)?.training.compute(native_compute()),
+            None => native_compute(),
+        };
+        resolved.training.compute_dtype = recipe.training.compute(native).into();
+    }
+    Ok(resolved)
 }
 
 fn output_dir(job: &Job) -> Result<PathBuf> {
@@ -314,7 +337,7 @@ fn side_file(manifest: &Manifest) -> SideFile {
     SideFile { base_model: manifest.model.source.clone(), base_hash: manifest.model.sha256.clone(), other: other.into() }
 }
 
-fn save_result(dir: &Path, decoder: &Decoder, prepared: &train::Prepared, side: &SideFile) -> Result<&'static str> {
+fn save_result(dir: &Path, decoder: &Decoder, prepared: &train::Prepared, base: &BaseModel, side: &SideFile) -> Result<&'static str> {
     match &prepared.adapter {
         Some(adapter) => {
             let adapter: &Adapter = adapter;
@@ -322,7 +345,7 @@ fn save_result(dir: &Path, decoder: &Decoder, prepared: &train::Prepared, side: 
             Ok("adapter")
         }
         None => {
-            save_pretrained(dir, decoder, &prepared.params, SaveOptions::default())?;
+            save_pretrained(dir, decoder, &prepared.params, Some(base), SaveOptions::default())?;
             Ok("model")
         }
     }

@@ -5,6 +5,7 @@
 //! [`TrainingArguments::validate`] refuses what cannot be honoured (`bf16`, other optimizers) by name instead of
 //! ignoring it, and [`TrainingArguments::steps_for`] turns epochs, ratios and intervals into step numbers once.
 
+use engine::ComputeDtype;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +89,11 @@ pub struct TrainingArguments {
     pub early_stopping_threshold: f64,
     /// Where to report besides `metrics.jsonl`: `tensorboard` (or `all`) or `none`.
     pub report_to: ReportTo,
-    /// Compute in bfloat16. Not available yet: must be false.
+    /// Arithmetic of the matrix products: `bf16` (accumulated in f32; parameters, residual stream, losses and optimizer stay
+    /// f32), `int8` (frozen weights and what meets them quantised row by row; the rest as bf16), `f32` (the reference), or
+    /// `auto`: bf16 where the processor multiplies it natively, otherwise f32.
+    pub compute_dtype: ComputeChoice,
+    /// Compute in bfloat16: the same as `compute_dtype: bf16`.
     pub bf16: bool,
     /// Compute in float16. Not available: must be false.
     pub fp16: bool,
@@ -135,6 +140,7 @@ impl Default for TrainingArguments {
             early_stopping_patience: None,
             early_stopping_threshold: 0.0,
             report_to: ReportTo::One(ReportTarget::Tensorboard),
+            compute_dtype: ComputeChoice::Auto,
             bf16: false,
             fp16: false,
             gradient_checkpointing: false,
@@ -297,6 +303,17 @@ pub struct Steps {
 }
 
 impl TrainingArguments {
+    /// The arithmetic asked for; `native` is what `auto` means on this machine.
+    pub fn compute(&self, native: ComputeDtype) -> ComputeDtype {
+        match self.compute_dtype {
+            ComputeChoice::Auto if self.bf16 => ComputeDtype::Bf16,
+            ComputeChoice::Auto => native,
+            ComputeChoice::F32 => ComputeDtype::F32,
+            ComputeChoice::Bf16 => ComputeDtype::Bf16,
+            ComputeChoice::Int8 => ComputeDtype::Int8,
+        }
+    }
+
     /// The keys a recipe may use, in order of declaration.
     pub fn keys() -> Vec<String> {
         keys_of(&Self::default())
@@ -401,11 +418,11 @@ impl TrainingArguments {
         if self.early_stopping_patience == Some(0) {
             return refuse("early_stopping_patience", "0".into(), "must be at least 1; leave it out to switch it off");
         }
-        if self.bf16 {
-            return refuse("bf16", "true".into(), "bfloat16 training is not available yet: leave it out to train in float32");
+        if self.bf16 && !matches!(self.compute_dtype, ComputeChoice::Auto | ComputeChoice::Bf16) {
+            return refuse("bf16", "true".into(), "compute_dtype says otherwise: keep one of them");
         }
         if self.fp16 {
-            return refuse("fp16", "true".into(), "float16 training is not available: leave it out to train in float32");
+            return refuse("fp16", "true".into(), "float16 training is not available: use `compute_dtype: bf16` or f32");
         }
         if self.gradient_checkpointing {
             let why = "recomputing whole layers is not available yet: leave it out; a smaller per_device_train_batch_size \
@@ -438,6 +455,33 @@ impl TrainingArguments {
             logging: every(self.logging_strategy == Strategy::Steps, self.logging_steps),
             eval: every(self.eval_strategy == Strategy::Steps, self.eval_steps.unwrap_or(self.logging_steps)),
             save: every(self.save_strategy == SaveStrategy::Steps, self.save_steps),
+        }
+    }
+}
+
+/// Which arithmetic, or who chooses it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ComputeChoice {
+    /// The fastest that loses no accuracy on this processor.
+    #[default]
+    Auto,
+    /// The reference.
+    #[serde(alias = "fp32", alias = "float32")]
+    F32,
+    /// bfloat16 products.
+    #[serde(alias = "bfloat16")]
+    Bf16,
+    /// Products with frozen weights in 8-bit integers.
+    Int8,
+}
+
+impl From<ComputeDtype> for ComputeChoice {
+    fn from(dtype: ComputeDtype) -> Self {
+        match dtype {
+            ComputeDtype::F32 => ComputeChoice::F32,
+            ComputeDtype::Bf16 => ComputeChoice::Bf16,
+            ComputeDtype::Int8 => ComputeChoice::Int8,
         }
     }
 }

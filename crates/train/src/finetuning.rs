@@ -278,6 +278,11 @@ pub const FINETUNING_ALIASES: &[(&str, &str)] = &[
 ];
 
 impl FinetuningArguments {
+    /// True if tensors of the model itself train (not only matrices beside them).
+    pub fn trains_weights(&self) -> bool {
+        self.finetuning_type != FinetuningType::Lora || !self.modules_to_save.is_empty()
+    }
+
     /// The keys a recipe may use, in order of declaration.
     pub fn keys() -> Vec<String> {
         keys_of(&Self::default())

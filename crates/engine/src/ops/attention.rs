@@ -5,13 +5,14 @@
 
 use super::{Columns, Op};
 use crate::cache::KvCache;
+use crate::data::{Data, Dtype, Wide, on};
 use crate::error::{EngineError, Result, check};
 use crate::rope::{RopeLayout, RopeTable};
 use crate::segments::{Paths, Run, Segments};
 use crate::tape::Tape;
 use crate::tensor::{Tensor, View};
 use kernels::attention::{self, Heads, MAX_HEAD, Shape, Span};
-use kernels::paths;
+use kernels::{elementwise, paths};
 use kernels::pool::Buffer;
 use kernels::rope::{Angles, Pairs, Place, rotate, rotate_back};
 use std::sync::Arc;
@@ -142,6 +143,7 @@ impl Tape<'_> {
         if let Some((cache, layer)) = cache {
             self.check_cache(OP, cache, layer, kv_dim)?;
             self.attend_cached(&mut out, (q, k, v), spec, segments, cache, layer)?;
+            let out = self.kept(out);
             return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
         }
         if segments.iter().any(|s| s.past > 0 && s.parent.is_none()) {
@@ -153,6 +155,7 @@ impl Tape<'_> {
         let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
         attention::forward(&mut out, lse.as_deref_mut(), &prepared.q, keys_at, values_at, &prepared.spans, &spec.shape(queries));
         drop(prepared);
+        let out = self.kept(out);
         let Some(lse) = lse else {
             return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
         };
@@ -166,6 +169,18 @@ impl Tape<'_> {
         Ok(y)
     }
 
+    /// The output as activations are kept.
+    fn kept(&self, out: Buffer) -> Data {
+        match self.compute.activations() {
+            Dtype::F32 => Data::F32(out),
+            Dtype::Bf16 => {
+                let mut narrow = self.arena.take(out.len());
+                elementwise::cast(&mut narrow, &out);
+                Data::Bf16(narrow)
+            }
+        }
+    }
+
     /// Queries (scaled) and keys, rotated, head-major, with the spans that say who sees what.
     fn prepare(&self, q: Columns, k: Columns, v: Columns, spec: &AttentionSpec, segments: &Segments) -> Prepared {
         let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
@@ -175,21 +190,32 @@ impl Tape<'_> {
             let from = Place { base: c.col, token: node.cols, head: dim };
             let angles = |t: usize| spec.angles(positions[t]);
             let angles = spec.rope.as_ref().map(|_| &angles as _);
-            rotate(&mut to, head_major(rows, dim), self.data(c.id), from, (rows, heads, dim), angles, spec.pairs(), scale);
+            on!(self.data(c.id), x => rotate(&mut to, head_major(rows, dim), x, from, (rows, heads, dim), angles, spec.pairs(), scale));
             to
         };
         let q_rot = turn(q, queries, &segments.query_positions(), spec.n_heads, spec.scale);
         let k_rot = turn(k, tokens, &segments.positions(), spec.n_kv_heads, 1.0);
         let runs = segments.runs();
-        let stride = self.nodes[v.id as usize].cols;
+        // The kernels read f32: values that are kept narrower become head-major on the way.
+        let v_wide = match self.data(v.id) {
+            Data::F32(_) => None,
+            Data::Bf16(x) => {
+                let from = Place { base: v.col, token: self.nodes[v.id as usize].cols, head: dim };
+                let mut wide = self.arena.take(tokens * kv_dim(spec));
+                rotate(&mut wide, head_major(tokens, dim), x, from, (tokens, spec.n_kv_heads, dim), None, spec.pairs(), 1.0);
+                Some(wide)
+            }
+        };
+        let (v_col, stride) = if v_wide.is_some() { (0, dim) } else { (v.col, self.nodes[v.id as usize].cols) };
         let span =
             |run: &Run, key_base: usize, value_base: usize| Span { start: run.query, len: run.len, past: run.past, key_base, value_base };
         if !segments.is_tree() {
             let spans = runs.iter().map(|run| {
                 let first = segments.as_slice()[run.segment].start;
-                span(run, first * dim, v.col + first * stride)
+                span(run, first * dim, v_col + first * stride)
             });
-            return Prepared { q: q_rot, k: k_rot, v: None, spans: spans.collect() };
+            let spans = spans.collect();
+            return Prepared { q: q_rot, k: k_rot, v: v_wide, spans };
         }
         // Who shares a beginning gets a copy of it in front of its own keys.
         let Paths { base, pieces, keys } = segments.paths(&runs);
@@ -197,8 +223,15 @@ impl Tape<'_> {
         let mut k_path = self.arena.take(keys * kv_dim(spec));
         paths::gather(&mut k_path, keys, &k_rot, head_major(tokens, dim), &pieces, size);
         let mut v_path = self.arena.take(keys * kv_dim(spec));
-        let from = Place { base: v.col, token: stride, head: dim };
-        paths::gather(&mut v_path, keys, self.data(v.id), from, &pieces, size);
+        match (&v_wide, self.data(v.id)) {
+            (None, Data::F32(x)) => {
+                paths::gather(&mut v_path, keys, x, Place { base: v_col, token: stride, head: dim }, &pieces, size);
+            }
+            (wide, _) => {
+                let wide = wide.as_ref().expect("made above where values are kept narrower");
+                paths::gather(&mut v_path, keys, wide, head_major(tokens, dim), &pieces, size);
+            }
+        }
         let spans = runs.iter().zip(base).map(|(run, base)| span(run, base * dim, base * dim)).collect();
         Prepared { q: q_rot, k: k_path, v: Some(v_path), spans }
     }
@@ -210,7 +243,7 @@ impl Tape<'_> {
         let keys = Heads { data: &prepared.k, token: dim, head: rows * dim };
         let values = match &prepared.v {
             Some(v) => Heads { data: v, token: dim, head: rows * dim },
-            None => Heads { data: self.data(v.id), token: self.nodes[v.id as usize].cols, head: dim },
+            None => Heads { data: self.data(v.id).f32(), token: self.nodes[v.id as usize].cols, head: dim },
         };
         (keys, values)
     }
@@ -244,7 +277,7 @@ impl Tape<'_> {
         let with_angles = spec.rope.as_ref().map(|_| &angles as _);
         let size = (queries, spec.n_heads, dim);
         let to = head_major(queries, dim);
-        rotate(&mut q_rot, to, self.data(q.id), from(q), size, with_angles, spec.pairs(), spec.scale);
+        on!(self.data(q.id), x => rotate(&mut q_rot, to, x, from(q), size, with_angles, spec.pairs(), spec.scale));
         let store = cache.layer_mut(layer);
         for (s, base) in segments.iter().zip(&bases) {
             let to = Place { base: base + s.past * kv_dim, token: kv_dim, head: dim };
@@ -255,8 +288,8 @@ impl Tape<'_> {
             };
             let angles = |t: usize| spec.angles(positions[s.start + t]);
             let with_angles = spec.rope.as_ref().map(|_| &angles as _);
-            rotate(&mut store.keys, to, self.data(k.id), row(k), size, with_angles, spec.pairs(), 1.0);
-            rotate(&mut store.values, to, self.data(v.id), row(v), size, None, spec.pairs(), 1.0);
+            on!(self.data(k.id), x => rotate(&mut store.keys, to, x, row(k), size, with_angles, spec.pairs(), 1.0));
+            on!(self.data(v.id), x => rotate(&mut store.values, to, x, row(v), size, None, spec.pairs(), 1.0));
         }
         let runs = segments.runs();
         let span = |r: &Run| Span { start: r.query, len: r.len, past: r.past, key_base: bases[r.segment], value_base: bases[r.segment] };
@@ -280,7 +313,7 @@ impl Tape<'_> {
         spec: &AttentionSpec,
         segments: &Segments,
         lse: &[f32],
-        dy: &[f32],
+        dy: &Data,
     ) {
         let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
         let shape = spec.shape(queries);
@@ -294,8 +327,9 @@ impl Tape<'_> {
         let mut dv = self.arena.take(parts * key_rows * kv_dim(spec));
         let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
         let gradients = (&mut dq[..], &mut dk[..], &mut dv[..]);
-        attention::backward(gradients, parts, dy, self.data(id), lse, &prepared.q, keys_at, values_at, &prepared.spans, &shape);
-        drop(prepared);
+        let (dy, out) = (dy.widen(&self.arena), self.wide(id));
+        attention::backward(gradients, parts, &dy, &out, lse, &prepared.q, keys_at, values_at, &prepared.spans, &shape);
+        drop((prepared, dy, out));
         if !segments.is_plain() {
             let Paths { pieces, keys, .. } = segments.paths(&segments.runs());
             debug_assert_eq!(keys, key_rows);

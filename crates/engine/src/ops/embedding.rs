@@ -1,6 +1,7 @@
 //! Rows of a table.
 
 use super::Op;
+use crate::data::Data;
 use crate::error::{EngineError, Result};
 use crate::params::ParamId;
 use crate::tape::Tape;
@@ -21,13 +22,14 @@ impl Tape<'_> {
         }
         self.sweep();
         let mut y = self.arena.take(ids.len() * cols);
-        elementwise::gather_rows(&mut y, table.f32(self.params.store()), cols, ids);
+        table.gather_rows(self.params.store(), ids, &mut y);
         let trained = table.param().filter(|_| self.training);
         let op = trained.map_or(Op::None, |table| Op::Embedding { table, ids: ids.to_vec() });
         Ok(self.push(ids.len(), cols, y, 0, trained.is_some(), op))
     }
 
-    pub(crate) fn embedding_backward(&mut self, table: ParamId, ids: &[u32], dy: &[f32]) {
+    pub(crate) fn embedding_backward(&mut self, table: ParamId, ids: &[u32], dy: &Data) {
+        let dy = &dy.widen(&self.arena)[..];
         let param = self.params.store_mut().get_mut(table);
         let cols = dy.len() / ids.len().max(1);
         elementwise::scatter_add_rows(&mut param.grad, dy, cols, ids);

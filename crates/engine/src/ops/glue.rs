@@ -1,10 +1,12 @@
 //! Sums, selections of rows, dropout.
 
 use super::Op;
+use crate::data::Data;
 use crate::error::{EngineError, Result, check};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use kernels::mat::Update;
+use kernels::pool::Buffer;
 use kernels::{dropout, elementwise};
 
 impl Tape<'_> {
@@ -17,7 +19,7 @@ impl Tape<'_> {
         check("add", "columns", a.cols, b.cols)?;
         self.sweep();
         let mut y = self.arena.take(a.rows * a.cols);
-        elementwise::add(&mut y, self.data(a.id), self.data(b.id));
+        elementwise::add(&mut y, &self.wide(a.id), &self.wide(b.id));
         let requires_grad = self.requires_grad(a.id) || self.requires_grad(b.id);
         let keys = self.nodes[a.id as usize].keys;
         Ok(self.push(a.rows, a.cols, y, keys, requires_grad, Op::Add { a: a.id, b: b.id }))
@@ -33,19 +35,37 @@ impl Tape<'_> {
             return Err(EngineError::Index { op: OP, what: "row", index: row as usize, len: x.rows });
         }
         self.sweep();
-        let mut y = self.arena.take(rows.len() * x.cols);
-        elementwise::gather_rows(&mut y, self.data(x.id), x.cols, rows);
+        let y = self.gathered(x.id, rows);
         let requires_grad = self.requires_grad(x.id);
         let keys = self.select_keys(self.nodes[x.id as usize].keys, rows, x.rows);
         let op = if requires_grad { Op::SelectRows { x: x.id, rows: rows.to_vec() } } else { Op::None };
         Ok(self.push(rows.len(), x.cols, y, keys, requires_grad, op))
     }
 
-    pub(crate) fn select_rows_backward(&mut self, x: u32, rows: &[u32], dy: &[f32]) {
+    /// Copies of rows of a node.
+    pub(crate) fn gathered(&self, x: u32, rows: &[u32]) -> Data {
         let cols = self.nodes[x as usize].cols;
-        let mut dx = self.take_grad_zeroed(x);
-        elementwise::scatter_add_rows(&mut dx, dy, cols, rows);
-        self.put_grad(x, dx);
+        match self.data(x) {
+            Data::F32(x) => {
+                let mut y = self.arena.take(rows.len() * cols);
+                elementwise::gather_rows(&mut y, x, cols, rows);
+                Data::F32(y)
+            }
+            Data::Bf16(x) => {
+                let mut y: Buffer<u16> = self.arena.take(rows.len() * cols);
+                for (y, &row) in y.chunks_exact_mut(cols).zip(rows) {
+                    y.copy_from_slice(&x[row as usize * cols..][..cols]);
+                }
+                Data::Bf16(y)
+            }
+        }
+    }
+
+    pub(crate) fn select_rows_backward(&mut self, x: u32, rows: &[u32], dy: &Data) {
+        let cols = self.nodes[x as usize].cols;
+        let mut dx = self.open_grad_zeroed(x);
+        elementwise::scatter_add_rows(&mut dx, &dy.widen(&self.arena), cols, rows);
+        self.close_grad(x, dx);
     }
 
     /// Zeroes elements with probability `p` and scales the rest by `1/(1-p)`; the identity in inference and for
@@ -63,18 +83,18 @@ impl Tape<'_> {
         let keys = self.nodes[x.id as usize].keys;
         let masks = self.mask_keys(OP, keys, x.rows, module)?;
         let mut y = self.arena.take(x.rows * x.cols);
-        dropout::apply(&mut y, self.data(x.id), x.cols, &masks, p, Update::Set);
+        dropout::apply(&mut y, &self.wide(x.id), x.cols, &masks, p, Update::Set);
         let requires_grad = self.requires_grad(x.id);
         Ok(self.push(x.rows, x.cols, y, keys, requires_grad, Op::Dropout { x: x.id, p, module }))
     }
 
-    pub(crate) fn dropout_backward(&mut self, x: u32, p: f32, module: u64, dy: &[f32]) {
+    pub(crate) fn dropout_backward(&mut self, x: u32, p: f32, module: u64, dy: &Data) {
         let node = &self.nodes[x as usize];
         let (rows, cols, keys) = (node.rows, node.cols, node.keys);
         let masks = self.mask_keys("dropout", keys, rows, module).expect("forward found a key for each token");
-        let (mut dx, update) = self.take_grad(x);
-        dropout::apply(&mut dx, dy, cols, &masks, p, update);
-        self.put_grad(x, dx);
+        let (mut dx, update) = self.open_grad(x);
+        dropout::apply(&mut dx, &dy.widen(&self.arena), cols, &masks, p, update);
+        self.close_grad(x, dx);
     }
 }
 

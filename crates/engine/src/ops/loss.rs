@@ -1,5 +1,6 @@
 //! Cross-entropy straight from hidden states.
 
+use crate::data::Data;
 use crate::error::{EngineError, Result};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -46,7 +47,7 @@ impl Tape<'_> {
         let d = hidden.cols;
         let wants_dx = self.requires_grad(hidden.id);
         let wants_grad = self.training && (wants_dx || head.trainable());
-        let mut dx = (wants_grad && wants_dx).then(|| self.take_grad_zeroed(hidden.id));
+        let mut dx = (wants_grad && wants_dx).then(|| self.open_grad_zeroed(hidden.id));
 
         // Targets by row; each row's logits are computed once.
         let mut order: Vec<u32> = (0..targets.len() as u32).collect();
@@ -71,14 +72,14 @@ impl Tape<'_> {
             rest = after;
 
             let m = rows.len();
-            let mut h = self.arena.take(m * d);
-            elementwise::gather_rows(&mut h, self.data(hidden.id), d, &rows);
+            let h = self.gathered(hidden.id, &rows);
             let keys = self.select_keys(node_keys, &rows, hidden.rows);
             let call = self.linear_call(OP, head, m, d, keys)?;
-            let mut logits = self.arena.take(m * vocabulary);
-            let u = call.forward(&mut logits, &h, self.params.store(), &self.arena, Update::Set);
+            let mut logits = Data::F32(self.arena.take(m * vocabulary));
+            let u = call.forward(&mut logits, &h, None, self.params.store(), &self.arena);
+            let numbers = logits.f32_mut();
             let mut lse = self.arena.take(m);
-            softmax::log_sum_exp_rows(&mut lse, &logits, vocabulary);
+            softmax::log_sum_exp_rows(&mut lse, numbers, vocabulary);
 
             // Place of each target in the tile; targets are sorted by row, so the place only grows.
             let mut scale = vec![0.0f32; m];
@@ -89,7 +90,7 @@ impl Tape<'_> {
                 while rows[place] != t.row {
                     place += 1;
                 }
-                log_probs[i as usize] = logits[place * vocabulary + t.token as usize] - lse[place];
+                log_probs[i as usize] = numbers[place * vocabulary + t.token as usize] - lse[place];
                 scale[place] += t.weight;
                 places.push(place);
             }
@@ -97,20 +98,20 @@ impl Tape<'_> {
                 continue;
             }
             // d(-Σ w·log p)/dz = (Σ w)·softmax(z) - Σ w·onehot
-            softmax::scaled_softmax_rows(&mut logits, &lse, &scale, vocabulary);
+            softmax::scaled_softmax_rows(numbers, &lse, &scale, vocabulary);
             for (&i, place) in tile.iter().zip(places) {
                 let t = &targets[i as usize];
-                logits[place * vocabulary + t.token as usize] -= t.weight;
+                numbers[place * vocabulary + t.token as usize] -= t.weight;
             }
-            let mut dh = wants_dx.then(|| self.arena.take(m * d));
-            let out = dh.as_mut().map(|b| (&mut b[..], Update::Set));
+            let mut dh = wants_dx.then(|| Data::F32(self.arena.take(m * d)));
+            let out = dh.as_mut().map(|b| (b, Update::Set));
             call.backward(&logits, Some(&h), u.as_deref(), out, &mut self.params, &self.arena);
             if let (Some(dx), Some(dh)) = (&mut dx, &dh) {
-                elementwise::scatter_add_rows(dx, dh, d, &rows);
+                elementwise::scatter_add_rows(dx, dh.f32(), d, &rows);
             }
         }
         if let Some(dx) = dx {
-            self.put_grad(hidden.id, dx);
+            self.close_grad(hidden.id, dx);
         }
         Ok(log_probs)
     }

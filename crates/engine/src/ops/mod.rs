@@ -9,9 +9,12 @@ pub mod attention;
 mod embedding;
 mod glue;
 pub(crate) mod linear;
+mod linear_f32;
+mod linear_packed;
 pub mod loss;
 mod norm;
 
+use crate::data::Data;
 use crate::params::ParamId;
 use crate::segments::Segments;
 use crate::tape::Tape;
@@ -93,8 +96,8 @@ impl Op {
 
 impl Tape<'_> {
     /// Passes `grad`, the gradient of node `id`, to the inputs and parameters of `op`.
-    pub(crate) fn backward_of(&mut self, id: u32, op: Op, grad: Rc<Buffer>) {
-        let dy = &grad[..];
+    pub(crate) fn backward_of(&mut self, id: u32, op: Op, grad: Rc<Data>) {
+        let dy = &*grad;
         match op {
             Op::None => {}
             Op::Add { a, b } => {
@@ -120,9 +123,9 @@ impl Tape<'_> {
     }
 
     /// Computes the numbers of node `id` again; its inputs are present.
-    pub(crate) fn recompute_op(&mut self, id: u32, op: &Op) -> Buffer {
+    pub(crate) fn recompute_op(&mut self, id: u32, op: &Op) -> Data {
         let node = &self.nodes[id as usize];
-        let mut y = self.arena.take(node.rows * node.cols);
+        let mut y = Data::take(&self.arena, node.dtype, node.rows * node.cols);
         match op {
             Op::Norm { x, norm } => self.norm_into(&mut y, *x, norm),
             Op::Activation { x, f } => self.activation_into(&mut y, *x, *f),

@@ -1,6 +1,7 @@
 //! RMSNorm and LayerNorm.
 
 use super::Op;
+use crate::data::Data;
 use crate::error::{Result, check};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -27,7 +28,7 @@ impl Tape<'_> {
             check("norm", "length of the bias", x.cols, bias.len(self.params()))?;
         }
         self.sweep();
-        let mut y = self.arena.take(x.rows * x.cols);
+        let mut y = Data::take(&self.arena, self.compute.activations(), x.rows * x.cols);
         self.norm_into(&mut y, x.id, norm);
         let requires_grad = self.training && (self.requires_grad(x.id) || norm.trainable());
         if requires_grad {
@@ -37,33 +38,44 @@ impl Tape<'_> {
         Ok(self.push(x.rows, x.cols, y, keys, requires_grad, Op::Norm { x: x.id, norm: norm.clone() }))
     }
 
-    pub(crate) fn norm_into(&self, y: &mut [f32], x: u32, norm: &Norm) {
+    pub(crate) fn norm_into(&self, y: &mut Data, x: u32, norm: &Norm) {
         let store = self.params.store();
         let bias = norm.bias.as_ref().map(|b| b.f32(store));
-        norm::forward(y, self.data(x), norm.weight.f32(store), bias, kind(norm), norm.eps);
+        let x = self.wide(x);
+        let weight = norm.weight.f32(store);
+        match y {
+            Data::F32(y) => norm::forward(y, &x, weight, bias, kind(norm), norm.eps),
+            Data::Bf16(y) => {
+                let mut wide = self.arena.take(y.len());
+                norm::forward(&mut wide, &x, weight, bias, kind(norm), norm.eps);
+                elementwise::narrow(y, &wide);
+            }
+        }
     }
 
-    pub(crate) fn norm_backward(&mut self, x: u32, norm: &Norm, dy: &[f32]) {
+    pub(crate) fn norm_backward(&mut self, x: u32, norm: &Norm, dy: &Data) {
         self.ensure_data(x);
         let (rows, cols) = (self.nodes[x as usize].rows, self.nodes[x as usize].cols);
+        let arena = self.arena.clone();
+        let dy = dy.widen(&arena);
         if let Some(id) = norm.weight.param() {
-            let mut scratch = self.arena.take(2 * rows);
+            let mut scratch = arena.take(2 * rows);
             let Tape { nodes, params, .. } = self;
-            let numbers = nodes[x as usize].data.as_deref().expect("made present above");
+            let numbers = nodes[x as usize].data.as_ref().expect("made present above").widen(&arena);
             let param = params.store_mut().get_mut(id);
-            norm::backward_weight(&mut param.grad, dy, numbers, kind(norm), norm.eps, &mut scratch);
+            norm::backward_weight(&mut param.grad, &dy, &numbers, kind(norm), norm.eps, &mut scratch);
             param.received = true;
         }
         if let Some(id) = norm.bias.as_ref().and_then(|b| b.param()) {
             let param = self.params.store_mut().get_mut(id);
-            elementwise::add_column_sums(&mut param.grad, Mat::new(dy, rows, cols));
+            elementwise::add_column_sums(&mut param.grad, Mat::new(&dy, rows, cols));
             param.received = true;
         }
         if self.requires_grad(x) {
-            let (mut dx, update) = self.take_grad(x);
+            let (mut dx, update) = self.open_grad(x);
             let weight = norm.weight.f32(self.params.store());
-            norm::backward(&mut dx, dy, self.data(x), weight, kind(norm), norm.eps, update);
-            self.put_grad(x, dx);
+            norm::backward(&mut dx, &dy, &self.wide(x), weight, kind(norm), norm.eps, update);
+            self.close_grad(x, dx);
         }
     }
 }

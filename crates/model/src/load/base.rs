@@ -4,10 +4,11 @@
 //! for all of them, merging asks for one after the other.
 
 use crate::config::ModelConfig;
-use crate::decoder::Decoder;
+use crate::decoder::{Decoder, Piece};
 use crate::error::{ModelError, Result};
 use crate::family::{Slot, slots};
 use containers::{GgufFile, ShardedSafetensors, TensorSource, TensorView};
+use engine::ComputeDtype;
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -173,16 +174,26 @@ impl BaseModel {
         }
     }
 
-    /// Builds the decoder: every tensor decoded to f32, the parallelism inside and across tensors.
+    /// Builds the decoder in f32; see [`Self::load_in`].
     ///
     /// # Errors
     /// If a tensor cannot be decoded.
     pub fn load(&self) -> Result<Decoder> {
-        let mut data: Vec<Result<Vec<f32>>> = self.names.par_iter().map(|(slot, name)| self.read_named(slot, name)).collect();
-        data.reverse();
-        let mut decoder = Decoder::assemble(self.config.clone(), |slot| {
-            data.pop().unwrap_or_else(|| Err(self.error(&slot.name, "the model has no such tensor")))
-        })?;
+        self.load_in(ComputeDtype::F32)
+    }
+
+    /// Builds the decoder for products in `compute`: every tensor decoded and packed, a few at a time, the parallelism inside
+    /// and across tensors.
+    ///
+    /// # Errors
+    /// If a tensor cannot be decoded.
+    pub fn load_in(&self, compute: ComputeDtype) -> Result<Decoder> {
+        let pieces = self
+            .names
+            .par_iter()
+            .map(|(slot, name)| Ok((slot.place, Piece::new(slot, self.read_named(slot, name)?, compute)?)))
+            .collect::<Result<_>>()?;
+        let mut decoder = Decoder::from_pieces(self.config.clone(), compute, pieces)?;
         decoder.notes = self.notes.clone();
         Ok(decoder)
     }

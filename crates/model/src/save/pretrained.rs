@@ -5,7 +5,7 @@ use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
 use crate::family::Slot;
-use crate::load::base::{container, transposed};
+use crate::load::base::{BaseModel, container, transposed};
 use containers::DType;
 use containers::save::{LazyTensor, write_sharded};
 use engine::ParamStore;
@@ -70,16 +70,29 @@ impl Default for SaveOptions {
 /// Writes `config.json`, `generation_config.json` and the weights into `dir`. Low-rank branches are merged into their
 /// matrices. Tokenizer files are the caller's.
 ///
+/// Tensors that were not trained are taken from `base` if it is given: the decoder may hold them rounded for its products.
+///
 /// # Errors
 /// If a file cannot be written, or a tensor holds a NaN or an infinity.
-pub fn save_pretrained(dir: impl AsRef<Path>, decoder: &Decoder, params: &ParamStore, options: SaveOptions) -> Result<()> {
+pub fn save_pretrained(
+    dir: impl AsRef<Path>,
+    decoder: &Decoder,
+    params: &ParamStore,
+    base: Option<&BaseModel>,
+    options: SaveOptions,
+) -> Result<()> {
     let mut config = decoder.config.clone();
     let head = decoder.config.family.names.head;
     // a branch on a tied head makes it another matrix than the embedding
     config.tied = decoder.is_tied() && decoder.lm_head.lora.is_none();
     write_model(dir.as_ref(), &config, None, options, |slot| {
         let missing = || ModelError::setting(&slot.name, "the model has no such tensor");
-        let mut data = decoder.weight(slot.place).ok_or_else(missing)?.to_f32(params);
+        let weight = decoder.weight(slot.place).ok_or_else(missing)?;
+        // A head that was tied in the base and is a matrix of its own here was trained, so it is not asked for there.
+        let mut data = match base.filter(|_| weight.param().is_none()) {
+            Some(base) => base.read(slot)?,
+            None => weight.to_f32(params),
+        };
         let lora = decoder.modules().into_iter().find(|(path, _)| *path == slot.module).and_then(|(_, l)| l.lora.clone());
         if let Some(lora) = lora.filter(|_| slot.shape.len() == 2 && (slot.module != head || !config.tied)) {
             let (a, b) = (params.get(lora.a), params.get(lora.b));
