@@ -100,7 +100,7 @@ impl Data {
             Data::F32(x) => Wide::Same(x),
             Data::Bf16(x) => {
                 let mut wide = arena.take(x.len());
-                elementwise::widen(&mut wide, x);
+                crate::data::widen(&mut wide, x);
                 Wide::Copy(wide)
             }
         }
@@ -127,12 +127,12 @@ impl Data {
         match (self, update) {
             (Data::F32(y), Update::Set) => elementwise::copy(y, x),
             (Data::F32(y), Update::Add) => elementwise::accumulate(y, x),
-            (Data::Bf16(y), Update::Set) => elementwise::narrow(y, x),
+            (Data::Bf16(y), Update::Set) => crate::data::narrow(y, x),
             (Data::Bf16(y), Update::Add) => {
                 let mut sum = arena.take(y.len());
-                elementwise::widen(&mut sum, y);
+                crate::data::widen(&mut sum, y);
                 elementwise::accumulate(&mut sum, x);
-                elementwise::narrow(y, &sum);
+                crate::data::narrow(y, &sum);
             }
         }
     }
@@ -166,5 +166,18 @@ impl Deref for Wide<'_> {
             Wide::Same(x) => x,
             Wide::Copy(x) => x,
         }
+    }
+}
+
+pub(crate) fn widen(y: &mut [f32], x: &[u16]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        *y = f32::from_bits((x as u32) << 16);
+    }
+}
+
+pub(crate) fn narrow(y: &mut [u16], x: &[f32]) {
+    for (y, &x) in y.iter_mut().zip(x) {
+        let bits = x.to_bits();
+        *y = if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16 };
     }
 }

@@ -333,7 +333,7 @@ impl<'a> Tape<'a> {
             (Data::Bf16(grad), update) => {
                 let mut wide = self.arena.take(grad.len());
                 if update == Update::Add {
-                    elementwise::widen(&mut wide, &grad);
+                    crate::data::widen(&mut wide, &grad);
                 }
                 (wide, update)
             }
@@ -354,7 +354,7 @@ impl<'a> Tape<'a> {
             Dtype::F32 => Data::F32(grad),
             Dtype::Bf16 => {
                 let mut narrow = self.arena.take(grad.len());
-                elementwise::narrow(&mut narrow, &grad);
+                crate::data::narrow(&mut narrow, &grad);
                 Data::Bf16(narrow)
             }
         };

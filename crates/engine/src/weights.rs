@@ -43,8 +43,8 @@ impl FrozenMatrix {
         check("FrozenMatrix::packed", "number of elements", rows * cols, data.len())?;
         let storage = match compute {
             ComputeDtype::F32 => Storage::F32(data),
-            ComputeDtype::Bf16 => Storage::Bf16(Bf16Panels::from_f32(rows, cols, &data)),
-            ComputeDtype::Int8 => Storage::Int8(I8Panels::from_f32(rows, cols, &data)),
+            ComputeDtype::Bf16 => Storage::Bf16(Bf16Panels::new(Mat::new(&data, rows, cols))),
+            ComputeDtype::Int8 => Storage::Int8(I8Panels::new(Mat::new(&data, rows, cols))),
         };
         Ok(FrozenMatrix { rows, cols, storage })
     }

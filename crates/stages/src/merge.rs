@@ -74,7 +74,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     } else {
         progress.note(&format!("copying into {} ({name})", job.output.display()));
         let decoder = BaseModel::open(dir)?.load()?;
-        save_pretrained(&job.output, &decoder, &ParamStore::new(), options)?;
+        save_pretrained(&job.output, &decoder, &ParamStore::new(), None, options)?;
         (decoder.slots().len(), 0)
     };
     load_tokenizer(dir)?.save(&job.output)?;

@@ -103,7 +103,7 @@ impl Tape<'_> {
             Data::Bf16(y) => {
                 let mut wide = self.arena.take(y.len());
                 activation::forward(&mut wide, x, up, f.kind());
-                elementwise::narrow(y, &wide);
+                crate::data::narrow(y, &wide);
             }
         }
     }

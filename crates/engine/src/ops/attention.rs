@@ -12,9 +12,9 @@ use crate::segments::{Paths, Run, Segments};
 use crate::tape::Tape;
 use crate::tensor::{Tensor, View};
 use kernels::attention::{self, Heads, MAX_HEAD, Shape, Span};
-use kernels::{elementwise, paths};
 use kernels::pool::Buffer;
 use kernels::rope::{Angles, Pairs, Place, rotate, rotate_back};
+use kernels::{elementwise, paths};
 use std::sync::Arc;
 
 /// What kind of attention.
@@ -357,8 +357,8 @@ impl Tape<'_> {
             let cols = self.nodes[c.id as usize].cols;
             let (mut grad, update) =
                 if c.width == cols { self.take_grad(c.id) } else { (self.take_grad_zeroed(c.id), kernels::mat::Update::Add) };
-            rotate_back(
-                &mut grad,
+            on!(&mut grad, grad => rotate_back(
+                grad,
                 Place { base: c.col, token: cols, head: dim },
                 &d,
                 head_major(rows, dim),
@@ -368,7 +368,7 @@ impl Tape<'_> {
                 spec.pairs(),
                 scale,
                 update,
-            );
+            ));
             self.put_grad(c.id, grad);
         }
     }

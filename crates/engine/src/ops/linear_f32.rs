@@ -36,7 +36,15 @@ impl Call<'_> {
     }
 
     /// [`Call::forward`] in f32.
-    pub(super) fn forward_f32(&self, y: &mut [f32], x: &[f32], w: &[f32], residual: Option<&[f32]>, store: &ParamStore, arena: &Arena) -> Option<Buffer> {
+    pub(super) fn forward_f32(
+        &self,
+        y: &mut [f32],
+        x: &[f32],
+        w: &[f32],
+        residual: Option<&[f32]>,
+        store: &ParamStore,
+        arena: &Arena,
+    ) -> Option<Buffer> {
         let (t, n, k) = (self.rows, self.outputs, self.inputs);
         let mut update = Update::Set;
         if let Some(residual) = residual {

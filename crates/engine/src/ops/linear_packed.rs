@@ -7,8 +7,8 @@ use crate::params::ParamStore;
 use crate::tape::Params;
 use crate::weights::Lora;
 use kernels::mat::{Acts, Mat, MatMut, Out, Update};
-use kernels::product::{self, Epilogue, Weights};
 use kernels::pool::{Arena, Buffer};
+use kernels::product::{self, Epilogue, Weights};
 use kernels::{dropout, elementwise};
 
 /// The branch's input: the layer's, or a masked copy.

@@ -48,7 +48,7 @@ impl Tape<'_> {
             Data::Bf16(y) => {
                 let mut wide = self.arena.take(y.len());
                 norm::forward(&mut wide, &x, weight, bias, kind(norm), norm.eps);
-                elementwise::narrow(y, &wide);
+                crate::data::narrow(y, &wide);
             }
         }
     }
