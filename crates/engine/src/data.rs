@@ -58,6 +58,17 @@ pub(crate) enum Dtype {
     Bf16,
 }
 
+/// Runs one expression on the numbers of a [`Data`], whatever their type.
+macro_rules! on {
+    ($data:expr, $x:ident => $body:expr) => {
+        match $data {
+            $crate::data::Data::F32($x) => $body,
+            $crate::data::Data::Bf16($x) => $body,
+        }
+    };
+}
+pub(crate) use on;
+
 /// A buffer of either type.
 pub(crate) enum Data {
     F32(Buffer<f32>),
@@ -100,7 +111,7 @@ impl Data {
             Data::F32(x) => Wide::Same(x),
             Data::Bf16(x) => {
                 let mut wide = arena.take(x.len());
-                crate::data::widen(&mut wide, x);
+                elementwise::cast(&mut wide, x);
                 Wide::Copy(wide)
             }
         }
@@ -122,18 +133,18 @@ impl Data {
         }
     }
 
+    pub(crate) fn zero(&mut self) {
+        match self {
+            Data::F32(x) => elementwise::fill(x, 0.0),
+            Data::Bf16(x) => elementwise::fill(x, 0),
+        }
+    }
+
     /// Sets or adds f32 numbers.
-    pub(crate) fn assign(&mut self, x: &[f32], update: Update, arena: &Arena) {
-        match (self, update) {
-            (Data::F32(y), Update::Set) => elementwise::copy(y, x),
-            (Data::F32(y), Update::Add) => elementwise::accumulate(y, x),
-            (Data::Bf16(y), Update::Set) => crate::data::narrow(y, x),
-            (Data::Bf16(y), Update::Add) => {
-                let mut sum = arena.take(y.len());
-                crate::data::widen(&mut sum, y);
-                elementwise::accumulate(&mut sum, x);
-                crate::data::narrow(y, &sum);
-            }
+    pub(crate) fn assign(&mut self, x: &[f32], update: Update) {
+        match update {
+            Update::Set => on!(self, y => elementwise::cast(y, x)),
+            Update::Add => on!(self, y => elementwise::accumulate(y, x)),
         }
     }
 
@@ -145,8 +156,8 @@ impl Data {
                 Data::F32(y)
             }
             Data::Bf16(x) => {
-                let mut y: Buffer<u16> = arena.take(x.len());
-                y.copy_from_slice(x);
+                let mut y = arena.take(x.len());
+                elementwise::copy(&mut y, x);
                 Data::Bf16(y)
             }
         }
@@ -166,18 +177,5 @@ impl Deref for Wide<'_> {
             Wide::Same(x) => x,
             Wide::Copy(x) => x,
         }
-    }
-}
-
-pub(crate) fn widen(y: &mut [f32], x: &[u16]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        *y = f32::from_bits((x as u32) << 16);
-    }
-}
-
-pub(crate) fn narrow(y: &mut [u16], x: &[f32]) {
-    for (y, &x) in y.iter_mut().zip(x) {
-        let bits = x.to_bits();
-        *y = if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { ((bits + 0x7fff + ((bits >> 16) & 1)) >> 16) as u16 };
     }
 }

@@ -321,6 +321,15 @@ impl<'a> Tape<'a> {
         }
     }
 
+    /// As [`Self::take_grad`], with zeros where there was none: for operations that write only parts of it.
+    pub(crate) fn take_grad_zeroed(&mut self, id: u32) -> Data {
+        let (mut grad, update) = self.take_grad(id);
+        if update == Update::Set {
+            grad.zero();
+        }
+        grad
+    }
+
     pub(crate) fn put_grad(&mut self, id: u32, grad: Data) {
         self.nodes[id as usize].grad = Some(Rc::new(grad));
     }
@@ -333,7 +342,7 @@ impl<'a> Tape<'a> {
             (Data::Bf16(grad), update) => {
                 let mut wide = self.arena.take(grad.len());
                 if update == Update::Add {
-                    crate::data::widen(&mut wide, &grad);
+                    elementwise::cast(&mut wide, &grad);
                 }
                 (wide, update)
             }
@@ -354,7 +363,7 @@ impl<'a> Tape<'a> {
             Dtype::F32 => Data::F32(grad),
             Dtype::Bf16 => {
                 let mut narrow = self.arena.take(grad.len());
-                crate::data::narrow(&mut narrow, &grad);
+                elementwise::cast(&mut narrow, &grad);
                 Data::Bf16(narrow)
             }
         };
@@ -364,7 +373,7 @@ impl<'a> Tape<'a> {
     /// Adds f32 numbers to the gradient of node `id`.
     pub(crate) fn add_grad(&mut self, id: u32, gradient: &[f32]) {
         let (mut grad, update) = self.take_grad(id);
-        grad.assign(gradient, update, &self.arena);
+        grad.assign(gradient, update);
         self.put_grad(id, grad);
     }
 

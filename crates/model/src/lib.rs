@@ -19,5 +19,5 @@ pub use config::ModelConfig;
 pub use decoder::Decoder;
 pub use error::{ModelError, Result};
 pub use freeze::FreezeSpec;
-pub use load::{BaseModel, LoadedAdapter, load_adapter, load_model};
+pub use load::{BaseModel, LoadedAdapter, load_adapter, load_model, load_model_in};
 pub use lora::{Adapter, LoraConfig};

@@ -1,12 +1,11 @@
 //! Activation functions, plain and gated.
 
 use super::{Columns, Op};
-use crate::data::{Data, Wide};
-use crate::error::{Result, check};
+use crate::data::{Data, on};
+use crate::error::{EngineError, Result, check};
 use crate::tape::Tape;
 use crate::tensor::{Tensor, View};
 use kernels::activation::{self, Kind};
-use kernels::elementwise;
 use kernels::mat::{Mat, MatMut, Update};
 
 /// An element-wise non-linearity.
@@ -53,13 +52,17 @@ impl Tape<'_> {
     /// `f(gate) ∘ up` (Shazeer 2020, arXiv:2002.05202). Recomputed in backward.
     ///
     /// # Errors
-    /// If the views differ in shape.
+    /// If the views differ in shape or type.
     pub fn glu(&mut self, gate: View, up: View, f: Activation) -> Result<Tensor> {
         const OP: &str = "glu";
         Self::check_view(OP, &gate)?;
         Self::check_view(OP, &up)?;
         check(OP, "width of up", gate.width, up.width)?;
         check(OP, "rows of up", gate.tensor.rows, up.tensor.rows)?;
+        let dtype = |v: &View| self.nodes[v.tensor.id as usize].dtype;
+        if dtype(&gate) != dtype(&up) {
+            return Err(EngineError::Invalid { op: OP, reason: "gate and up are of different types".into() });
+        }
         self.sweep();
         let (rows, cols) = (gate.tensor.rows, gate.width);
         let columns = |v: &View| Columns { id: v.tensor.id, col: v.col, width: v.width };
@@ -75,10 +78,10 @@ impl Tape<'_> {
         Ok(self.push(rows, cols, y, keys, requires_grad, Op::Glu { gate, up, f }))
     }
 
-    /// A column range of widened numbers as a matrix.
-    fn columns<'w>(&self, wide: &'w Wide<'_>, c: Columns) -> Mat<'w> {
+    /// A column range of a node's numbers as a matrix.
+    fn columns<'d, T>(&self, data: &'d [T], c: Columns) -> Mat<'d, T> {
         let node = &self.nodes[c.id as usize];
-        Mat::strided(&wide[c.col.min(wide.len())..], node.rows, c.width, node.cols)
+        Mat::strided(&data[c.col.min(data.len())..], node.rows, c.width, node.cols)
     }
 
     fn whole(&self, id: u32) -> Columns {
@@ -94,85 +97,93 @@ impl Tape<'_> {
     }
 
     fn activated(&self, y: &mut Data, x: Columns, up: Option<Columns>, f: Activation) {
-        let wide_x = self.wide(x.id);
-        let wide_up = up.map(|up| self.wide(up.id));
-        let x = self.columns(&wide_x, x);
-        let up = up.zip(wide_up.as_ref()).map(|(up, wide)| self.columns(wide, up));
-        match y {
-            Data::F32(y) => activation::forward(y, x, up, f.kind()),
-            Data::Bf16(y) => {
-                let mut wide = self.arena.take(y.len());
-                activation::forward(&mut wide, x, up, f.kind());
-                crate::data::narrow(y, &wide);
+        match (self.data(x.id), up.map(|up| (up, self.data(up.id)))) {
+            (data, None) => on!(data, numbers => on!(y, y => activation::forward(y, self.columns(numbers, x), None, f.kind()))),
+            (Data::F32(gate), Some((up, Data::F32(numbers)))) => {
+                on!(y, y => activation::forward(y, self.columns(gate, x), Some(self.columns(numbers, up)), f.kind()));
             }
+            (Data::Bf16(gate), Some((up, Data::Bf16(numbers)))) => {
+                on!(y, y => activation::forward(y, self.columns(gate, x), Some(self.columns(numbers, up)), f.kind()));
+            }
+            _ => unreachable!("glu checked that both are of one type"),
         }
     }
 
     pub(crate) fn activation_backward(&mut self, x: u32, f: Activation, dy: &Data) {
         self.ensure_data(x);
-        let (mut dx, update) = self.open_grad(x);
-        let wide = self.wide(x);
-        activation::backward(&mut dx, &dy.widen(&self.arena), self.columns(&wide, self.whole(x)), f.kind(), update);
-        drop(wide);
-        self.close_grad(x, dx);
+        let (mut dx, update) = self.take_grad(x);
+        let whole = self.whole(x);
+        on!(&mut dx, dx => on!(dy, dy => on!(self.data(x), x => {
+            activation::backward(dx, dy, self.columns(x, whole), f.kind(), update)
+        })));
+        self.put_grad(x, dx);
     }
 
     pub(crate) fn glu_backward(&mut self, gate: Columns, up: Columns, f: Activation, dy: &Data) {
         self.ensure_data(gate.id);
         self.ensure_data(up.id);
-        let arena = self.arena.clone();
-        let dy = &dy.widen(&arena)[..];
-        let stride = |tape: &Self, c: Columns| tape.nodes[c.id as usize].cols;
         if gate.id == up.id {
-            let cols = stride(self, gate);
-            let (mut d, mut update) = self.open_grad(gate.id);
-            if update == Update::Set && cols != 2 * gate.width {
-                elementwise::fill(&mut d, 0.0);
-                update = Update::Add;
-            }
-            let wide = self.wide(gate.id);
-            let (g, u) = (self.columns(&wide, gate), self.columns(&wide, up));
-            activation::glu_backward_fused(&mut d, cols, gate.col, up.col, dy, g, u, f.kind(), update);
-            drop(wide);
-            self.close_grad(gate.id, d);
-            return;
+            return self.glu_backward_fused(gate, up, f, dy);
         }
         // Both gradients come out of one pass; one that nobody wants goes to a buffer that is thrown away.
         let take = |tape: &mut Self, c: Columns| {
             let node = &tape.nodes[c.id as usize];
             if !node.requires_grad {
-                (tape.arena.take(node.rows * node.cols), Update::Set)
+                (Data::take(&tape.arena, node.dtype, node.rows * node.cols), Update::Set)
             } else if c.width == node.cols {
-                tape.open_grad(c.id)
+                tape.take_grad(c.id)
             } else {
-                (tape.open_grad_zeroed(c.id), Update::Add)
+                (tape.take_grad_zeroed(c.id), Update::Add)
             }
         };
         let (mut dg, mut gate_update) = take(self, gate);
         let (mut du, up_update) = take(self, up);
         if gate_update != up_update {
-            elementwise::fill(if gate_update == Update::Set { &mut dg } else { &mut du }, 0.0);
+            let fresh = if gate_update == Update::Set { &mut dg } else { &mut du };
+            fresh.zero();
             gate_update = Update::Add;
         }
         let rows = self.nodes[gate.id as usize].rows;
-        let (gate_stride, up_stride) = (stride(self, gate), stride(self, up));
-        let (gate_from, up_from) = (gate.col.min(dg.len()), up.col.min(du.len()));
-        let (wide_gate, wide_up) = (self.wide(gate.id), self.wide(up.id));
-        activation::glu_backward(
-            MatMut::strided(&mut dg[gate_from..], rows, gate.width, gate_stride),
-            MatMut::strided(&mut du[up_from..], rows, up.width, up_stride),
-            dy,
-            self.columns(&wide_gate, gate),
-            self.columns(&wide_up, up),
-            f.kind(),
-            gate_update,
-        );
-        drop((wide_gate, wide_up));
+        let stride = |c: Columns| self.nodes[c.id as usize].cols;
+        let (gate_from, up_from) = (gate.col.min(rows * stride(gate)), up.col.min(rows * stride(up)));
+        macro_rules! run {
+            ($dg:expr, $du:expr, $gate:expr, $up:expr) => {
+                on!(dy, dy => activation::glu_backward(
+                    MatMut::strided(&mut $dg[gate_from..], rows, gate.width, stride(gate)),
+                    MatMut::strided(&mut $du[up_from..], rows, up.width, stride(up)),
+                    dy,
+                    self.columns($gate, gate),
+                    self.columns($up, up),
+                    f.kind(),
+                    gate_update,
+                ))
+            };
+        }
+        match (&mut dg, &mut du, self.data(gate.id), self.data(up.id)) {
+            (Data::F32(dg), Data::F32(du), Data::F32(g), Data::F32(u)) => run!(dg, du, g, u),
+            (Data::Bf16(dg), Data::Bf16(du), Data::Bf16(g), Data::Bf16(u)) => run!(dg, du, g, u),
+            _ => unreachable!("glu checked that both are of one type, and gradients follow"),
+        }
         if self.requires_grad(gate.id) {
-            self.close_grad(gate.id, dg);
+            self.put_grad(gate.id, dg);
         }
         if self.requires_grad(up.id) {
-            self.close_grad(up.id, du);
+            self.put_grad(up.id, du);
         }
+    }
+
+    /// Both halves are columns of one node.
+    fn glu_backward_fused(&mut self, gate: Columns, up: Columns, f: Activation, dy: &Data) {
+        let cols = self.nodes[gate.id as usize].cols;
+        let (mut d, mut update) = self.take_grad(gate.id);
+        if update == Update::Set && cols != 2 * gate.width {
+            d.zero();
+            update = Update::Add;
+        }
+        on!(&mut d, d => on!(dy, dy => on!(self.data(gate.id), x => {
+            let (g, u) = (self.columns(x, gate), self.columns(x, up));
+            activation::glu_backward_fused(d, cols, gate.col, up.col, dy, g, u, f.kind(), update);
+        })));
+        self.put_grad(gate.id, d);
     }
 }

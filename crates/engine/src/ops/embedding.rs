@@ -1,7 +1,7 @@
 //! Rows of a table.
 
 use super::Op;
-use crate::data::Data;
+use crate::data::{Data, on};
 use crate::error::{EngineError, Result};
 use crate::params::ParamId;
 use crate::tape::Tape;
@@ -29,10 +29,9 @@ impl Tape<'_> {
     }
 
     pub(crate) fn embedding_backward(&mut self, table: ParamId, ids: &[u32], dy: &Data) {
-        let dy = &dy.widen(&self.arena)[..];
         let param = self.params.store_mut().get_mut(table);
-        let cols = dy.len() / ids.len().max(1);
-        elementwise::scatter_add_rows(&mut param.grad, dy, cols, ids);
+        let cols = param.shape.get(1).copied().unwrap_or(1);
+        on!(dy, dy => elementwise::scatter_add_rows(&mut param.grad, dy, cols, ids));
         param.received = true;
     }
 }

@@ -1,12 +1,11 @@
 //! Sums, selections of rows, dropout.
 
 use super::Op;
-use crate::data::Data;
+use crate::data::{Data, on};
 use crate::error::{EngineError, Result, check};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use kernels::mat::Update;
-use kernels::pool::Buffer;
 use kernels::{dropout, elementwise};
 
 impl Tape<'_> {
@@ -19,7 +18,7 @@ impl Tape<'_> {
         check("add", "columns", a.cols, b.cols)?;
         self.sweep();
         let mut y = self.arena.take(a.rows * a.cols);
-        elementwise::add(&mut y, &self.wide(a.id), &self.wide(b.id));
+        on!(self.data(a.id), a => on!(self.data(b.id), b => elementwise::add(&mut y, a, b)));
         let requires_grad = self.requires_grad(a.id) || self.requires_grad(b.id);
         let keys = self.nodes[a.id as usize].keys;
         Ok(self.push(a.rows, a.cols, y, keys, requires_grad, Op::Add { a: a.id, b: b.id }))
@@ -45,27 +44,16 @@ impl Tape<'_> {
     /// Copies of rows of a node.
     pub(crate) fn gathered(&self, x: u32, rows: &[u32]) -> Data {
         let cols = self.nodes[x as usize].cols;
-        match self.data(x) {
-            Data::F32(x) => {
-                let mut y = self.arena.take(rows.len() * cols);
-                elementwise::gather_rows(&mut y, x, cols, rows);
-                Data::F32(y)
-            }
-            Data::Bf16(x) => {
-                let mut y: Buffer<u16> = self.arena.take(rows.len() * cols);
-                for (y, &row) in y.chunks_exact_mut(cols).zip(rows) {
-                    y.copy_from_slice(&x[row as usize * cols..][..cols]);
-                }
-                Data::Bf16(y)
-            }
-        }
+        let mut y = Data::take(&self.arena, self.nodes[x as usize].dtype, rows.len() * cols);
+        on!(&mut y, y => on!(self.data(x), x => elementwise::gather_rows(y, x, cols, rows)));
+        y
     }
 
     pub(crate) fn select_rows_backward(&mut self, x: u32, rows: &[u32], dy: &Data) {
         let cols = self.nodes[x as usize].cols;
-        let mut dx = self.open_grad_zeroed(x);
-        elementwise::scatter_add_rows(&mut dx, &dy.widen(&self.arena), cols, rows);
-        self.close_grad(x, dx);
+        let mut dx = self.take_grad_zeroed(x);
+        on!(&mut dx, dx => on!(dy, dy => elementwise::scatter_add_rows(dx, dy, cols, rows)));
+        self.put_grad(x, dx);
     }
 
     /// Zeroes elements with probability `p` and scales the rest by `1/(1-p)`; the identity in inference and for
@@ -83,7 +71,7 @@ impl Tape<'_> {
         let keys = self.nodes[x.id as usize].keys;
         let masks = self.mask_keys(OP, keys, x.rows, module)?;
         let mut y = self.arena.take(x.rows * x.cols);
-        dropout::apply(&mut y, &self.wide(x.id), x.cols, &masks, p, Update::Set);
+        on!(self.data(x.id), numbers => dropout::apply(&mut y, numbers, x.cols, &masks, p, Update::Set));
         let requires_grad = self.requires_grad(x.id);
         Ok(self.push(x.rows, x.cols, y, keys, requires_grad, Op::Dropout { x: x.id, p, module }))
     }
@@ -92,9 +80,9 @@ impl Tape<'_> {
         let node = &self.nodes[x as usize];
         let (rows, cols, keys) = (node.rows, node.cols, node.keys);
         let masks = self.mask_keys("dropout", keys, rows, module).expect("forward found a key for each token");
-        let (mut dx, update) = self.open_grad(x);
-        dropout::apply(&mut dx, &dy.widen(&self.arena), cols, &masks, p, update);
-        self.close_grad(x, dx);
+        let (mut dx, update) = self.take_grad(x);
+        on!(&mut dx, dx => on!(dy, dy => dropout::apply(dx, dy, cols, &masks, p, update)));
+        self.put_grad(x, dx);
     }
 }
 

@@ -2,7 +2,7 @@
 //! in registers.
 
 use super::linear::{Call, SHORT};
-use crate::data::Data;
+use crate::data::{Data, on};
 use crate::params::ParamStore;
 use crate::tape::Params;
 use crate::weights::Lora;
@@ -32,7 +32,7 @@ impl Call<'_> {
             None => Branch::Same(x),
             Some(keys) => {
                 let mut masked = arena.take(self.rows * self.inputs);
-                dropout::apply(&mut masked, &x.widen(arena), self.inputs, keys, lora.dropout, Update::Set);
+                on!(x, x => dropout::apply(&mut masked, x, self.inputs, keys, lora.dropout, Update::Set));
                 Branch::Masked(masked)
             }
         }
@@ -106,7 +106,7 @@ impl Call<'_> {
         let dy_acts = || dy.acts(t, n);
         if let Some(id) = self.layer.bias.as_ref().and_then(|b| b.param()) {
             let param = params.store_mut().get_mut(id);
-            elementwise::add_column_sums(&mut param.grad, Mat::new(&dy.widen(arena), t, n));
+            on!(dy, dy => elementwise::add_column_sums(&mut param.grad, Mat::new(dy, t, n)));
             param.received = true;
         }
         if let (Some(id), Some(x)) = (self.layer.weight.param(), x) {
@@ -156,11 +156,11 @@ impl Call<'_> {
                 let out = Out::F32(MatMut::new(&mut through, t, k));
                 product::nn(out, Acts::F32(Mat::new(du, t, *r)), a, &Epilogue::default(), arena);
                 match &self.masks {
-                    None => dx.assign(&through, Update::Add, arena),
+                    None => dx.assign(&through, Update::Add),
                     Some(keys) => {
                         let mut masked: Buffer = arena.take(t * k);
                         dropout::apply(&mut masked, &through, k, keys, lora.dropout, Update::Set);
-                        dx.assign(&masked, Update::Add, arena);
+                        dx.assign(&masked, Update::Add);
                     }
                 }
             }

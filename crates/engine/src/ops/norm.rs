@@ -1,7 +1,7 @@
 //! RMSNorm and LayerNorm.
 
 use super::Op;
-use crate::data::Data;
+use crate::data::{Data, on};
 use crate::error::{Result, check};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
@@ -41,40 +41,31 @@ impl Tape<'_> {
     pub(crate) fn norm_into(&self, y: &mut Data, x: u32, norm: &Norm) {
         let store = self.params.store();
         let bias = norm.bias.as_ref().map(|b| b.f32(store));
-        let x = self.wide(x);
         let weight = norm.weight.f32(store);
-        match y {
-            Data::F32(y) => norm::forward(y, &x, weight, bias, kind(norm), norm.eps),
-            Data::Bf16(y) => {
-                let mut wide = self.arena.take(y.len());
-                norm::forward(&mut wide, &x, weight, bias, kind(norm), norm.eps);
-                crate::data::narrow(y, &wide);
-            }
-        }
+        on!(y, y => on!(self.data(x), x => norm::forward(y, x, weight, bias, kind(norm), norm.eps)));
     }
 
     pub(crate) fn norm_backward(&mut self, x: u32, norm: &Norm, dy: &Data) {
         self.ensure_data(x);
         let (rows, cols) = (self.nodes[x as usize].rows, self.nodes[x as usize].cols);
-        let arena = self.arena.clone();
-        let dy = dy.widen(&arena);
         if let Some(id) = norm.weight.param() {
-            let mut scratch = arena.take(2 * rows);
+            let mut scratch = self.arena.take(2 * rows);
             let Tape { nodes, params, .. } = self;
-            let numbers = nodes[x as usize].data.as_ref().expect("made present above").widen(&arena);
+            let numbers = nodes[x as usize].data.as_ref().expect("made present above");
             let param = params.store_mut().get_mut(id);
-            norm::backward_weight(&mut param.grad, &dy, &numbers, kind(norm), norm.eps, &mut scratch);
+            let grad = &mut param.grad;
+            on!(dy, dy => on!(numbers, x => norm::backward_weight(grad, dy, x, kind(norm), norm.eps, &mut scratch)));
             param.received = true;
         }
         if let Some(id) = norm.bias.as_ref().and_then(|b| b.param()) {
             let param = self.params.store_mut().get_mut(id);
-            elementwise::add_column_sums(&mut param.grad, Mat::new(&dy, rows, cols));
+            on!(dy, dy => elementwise::add_column_sums(&mut param.grad, Mat::new(dy, rows, cols)));
             param.received = true;
         }
         if self.requires_grad(x) {
             let (mut dx, update) = self.open_grad(x);
             let weight = norm.weight.f32(self.params.store());
-            norm::backward(&mut dx, &dy, &self.wide(x), weight, kind(norm), norm.eps, update);
+            on!(dy, dy => on!(self.data(x), x => norm::backward(&mut dx, dy, x, weight, kind(norm), norm.eps, update)));
             self.close_grad(x, dx);
         }
     }

@@ -207,6 +207,14 @@ pub fn load_model(path: impl AsRef<Path>) -> Result<Decoder> {
     BaseModel::open(path)?.load()
 }
 
+/// As [`load_model`], for products in `compute`.
+///
+/// # Errors
+/// See [`BaseModel::open`] and [`BaseModel::load_in`].
+pub fn load_model_in(path: impl AsRef<Path>, compute: ComputeDtype) -> Result<Decoder> {
+    BaseModel::open(path)?.load_in(compute)
+}
+
 pub(crate) fn container(e: containers::Error) -> ModelError {
     match e {
         containers::Error::Io { path, action, source } => ModelError::file(&path, format!("cannot {action}: {source}")),

@@ -4,7 +4,7 @@ mod adapter;
 pub(crate) mod base;
 
 pub use adapter::{LoadedAdapter, LowRank, load_adapter};
-pub use base::{BaseModel, load_model};
+pub use base::{BaseModel, load_model, load_model_in};
 
 use crate::error::{ModelError, Result};
 use serde_json::Value;
