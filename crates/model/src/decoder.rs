@@ -7,7 +7,9 @@ use crate::config::{Dropouts, ModelConfig};
 use crate::error::Result;
 use crate::family::{Half, Part, Place, Slot, slots};
 use crate::rope::RopeTables;
-use engine::{AttentionSpec, ComputeDtype, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector};
+use engine::{
+    AttentionSpec, ComputeDtype, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -77,8 +77,8 @@ fn mistakes_say_where_and_what() {
     assert!(text.starts_with("r.yaml:3: learning_rate: "), "{text}");
     let text = error("model: m\ndataset: d\nnum_train_epochs: [1]\n", &[]);
     assert!(text.starts_with("r.yaml:3: num_train_epochs: ") && text.contains("a number"), "{text}");
-    let text = error("model: m\ndataset: d\nbf16: true\n", &[]);
-    assert!(text.starts_with("r.yaml:3: bf16: "), "{text}");
+    let text = error("model: m\ndataset: d\ncompute_dtype: f32\nbf16: true\n", &[]);
+    assert!(text.starts_with("r.yaml:4: bf16: "), "{text}");
     let text = error("model: m\ndataset: d\ntask:\n  type: classify\n  prompt: x\n  labels: {a: {frm: 1}, b: {}}\n", &[]);
     assert_eq!(text, "r.yaml:6: task.labels.a.frm: unknown key; did you mean 'from'?");
     let text = error("model: m\ndataset: d\ntask:\n  type: classfy\n", &[]);

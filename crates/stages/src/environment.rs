@@ -88,6 +88,12 @@ pub(crate) fn mebibytes(bytes: u64) -> u64 {
     (bytes + (1 << 19)) >> 20
 }
 
+/// The arithmetic that `auto` means here: bf16 where the processor multiplies it natively, otherwise f32.
+pub(crate) fn native_compute() -> engine::ComputeDtype {
+    let bf16 = kernels::cpu::features().iter().any(|&(name, has)| name == "avx512bf16" && has);
+    if bf16 { engine::ComputeDtype::Bf16 } else { engine::ComputeDtype::F32 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,10 +104,4 @@ mod tests {
         assert_eq!(field("", "VmHWM:"), None);
         assert_eq!(mebibytes(3 << 20), 3);
     }
-}
-
-/// The arithmetic that `auto` means here: bf16 where the processor multiplies it natively, otherwise f32.
-pub(crate) fn native_compute() -> engine::ComputeDtype {
-    let bf16 = kernels::cpu::features().iter().any(|&(name, has)| name == "avx512bf16" && has);
-    if bf16 { engine::ComputeDtype::Bf16 } else { engine::ComputeDtype::F32 }
 }

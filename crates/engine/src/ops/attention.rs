@@ -5,7 +5,7 @@
 
 use super::{Columns, Op};
 use crate::cache::KvCache;
-use crate::data::{Data, Dtype, Wide, on};
+use crate::data::{Data, Dtype, on};
 use crate::error::{EngineError, Result, check};
 use crate::rope::{RopeLayout, RopeTable};
 use crate::segments::{Paths, Run, Segments};
