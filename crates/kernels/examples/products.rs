@@ -65,6 +65,35 @@ fn main() {
                 at = (at + 1) % copies;
                 nt(Out::Bf16(MatMut16::new(&mut y, m, n)), Acts::F32(Mat::new(&x, m, k)), Weights::Bf16(&panels[at]), &e, &arena)
             });
+            if m > 48 && n < 49152 {
+                let mut g = vec![0f32; n * k];
+                let (acts, dacts) = (Acts::Bf16(Mat16::new(&x16, m, k)), Acts::Bf16(Mat16::new(&dy16, m, n)));
+                time(&format!("tn bf16 {m}: {n} x {k}"), flop, 0.0, || {
+                    tn(MatMut::new(&mut g, n, k), dacts, acts, 1.0, Update::Add, &arena)
+                });
+                let r = 8;
+                let (a, b, mut u) = (numbers(r * k), numbers(n * r), vec![0f32; m * r]);
+                let f = |c: usize| 2.0 * (m * r * c) as f64;
+                time(&format!("nt narrow {m} x {k} -> {r}"), f(k), (m * k * 2) as f64, || {
+                    nt_narrow(MatMut::new(&mut u, m, r), acts, Mat::new(&a, r, k), 1.0, Update::Set, &arena)
+                });
+                time(&format!("nn narrow {m} x {n} -> {r}"), f(n), (m * n * 2) as f64, || {
+                    nn_narrow(MatMut::new(&mut u, m, r), dacts, Mat::new(&b, n, r), 1.0, Update::Set, &arena)
+                });
+                time(&format!("tn short {m}: {r} x {k}"), f(k), (m * k * 2) as f64, || {
+                    tn(MatMut::new(&mut g[..r * k], r, k), Acts::F32(Mat::new(&u, m, r)), acts, 1.0, Update::Add, &arena)
+                });
+                time(&format!("tn short {m}: {n} x {r}"), f(n), (m * n * 2) as f64, || {
+                    tn(MatMut::new(&mut g[..r * n], n, r), dacts, Acts::F32(Mat::new(&u, m, r)), 1.0, Update::Add, &arena)
+                });
+                let w = numbers(n * k);
+                time(&format!("nt f32 weight {m} x {k} -> {n}"), flop, 0.0, || {
+                    nt(Out::Bf16(MatMut16::new(&mut y, m, n)), acts, Weights::F32(Mat::new(&w, n, k)), &e, &arena)
+                });
+                time(&format!("nn f32 weight {m} x {n} -> {k}"), flop, 0.0, || {
+                    nn(Out::Bf16(MatMut16::new(&mut dx, m, k)), dacts, Weights::F32(Mat::new(&w, n, k)), &e, &arena)
+                });
+            }
             if m > 48 {
                 time(&format!("nn bf16 {m} x {n} -> {k}"), flop, (n * k * 2) as f64, || {
                     nn(Out::Bf16(MatMut16::new(&mut dx, m, k)), Acts::Bf16(Mat16::new(&dy16, m, n)), Weights::Bf16(&panels[0]), &e, &arena)

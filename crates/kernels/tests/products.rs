@@ -133,10 +133,16 @@ fn weight_gradients_against_the_definition() {
             let mut expected: Vec<f64> = old.iter().map(|&v| v as f64).collect();
             let keep = if update == Update::Add { 1.0 } else { 0.0 };
             reference::matmul_nt(&mut expected, &dyt, &xt, (n, k, t), 0.5, keep);
-            let mut g = old.clone();
-            let (dy, x) = (Acts::F32(Mat::new(&dy, t, n)), Acts::F32(Mat::new(&x, t, k)));
-            product::tn(MatMut::new(&mut g, n, k), dy, x, 0.5, update, &arena);
-            close(&g, &expected, 3e-6, &format!("tn {t} {n} {k}"));
+            for paths in Paths::available() {
+                let (dy16, x16) = (bits(&dy), bits(&x));
+                let wide = (Acts::F32(Mat::new(&dy, t, n)), Acts::F32(Mat::new(&x, t, k)));
+                let narrow = (Acts::Bf16(Mat16::new(&dy16, t, n)), Acts::Bf16(Mat16::new(&x16, t, k)));
+                for (dy, x) in [wide, narrow] {
+                    let mut g = old.clone();
+                    product::tn_on(paths, MatMut::new(&mut g, n, k), dy, x, 0.5, update, &arena);
+                    close(&g, &expected, 3e-6, &format!("tn {t} {n} {k} {}", paths.bf16.name()));
+                }
+            }
         }
     }
 }
@@ -144,18 +150,20 @@ fn weight_gradients_against_the_definition() {
 #[test]
 fn narrow_products_against_the_definition() {
     let arena = Arena::new();
-    for (m, r, k) in [(0, 3, 5), (1, 1, 1), (7, 8, 33), (20, 16, 576), (33, 17, 70), (9, 32, 64), (5, 40, 50)] {
+    for (m, r, k) in [(0, 3, 5), (1, 1, 1), (7, 8, 33), (20, 16, 576), (33, 17, 70), (9, 32, 64), (5, 40, 50), (14, 70, 30)] {
         let (x, a) = (numbers(1, m * k), numbers(2, r * k));
         let mut expected = vec![0.0; m * r];
         reference::matmul_nt(&mut expected, &rounded(&x), &rounded(&a), (m, r, k), 0.5, 0.0);
         let acts = Acts::F32(Mat::new(&x, m, k));
-        let mut u = vec![f32::NAN; m * r];
-        product::nt_narrow(MatMut::new(&mut u, m, r), acts, Mat::new(&a, r, k), 0.5, Update::Set, &arena);
-        close(&u, &expected, 2e-6, "nt_narrow");
         let at = reference::transpose(&a, r, k);
-        product::nn_narrow(MatMut::new(&mut u, m, r), acts, Mat::new(&at, k, r), 0.5, Update::Add, &arena);
         let twice: Vec<f64> = expected.iter().map(|v| 2.0 * v).collect();
-        close(&u, &twice, 2e-6, "nn_narrow, added");
+        for paths in Paths::available() {
+            let mut u = vec![f32::NAN; m * r];
+            product::nt_narrow_on(paths, MatMut::new(&mut u, m, r), acts, Mat::new(&a, r, k), 0.5, Update::Set, &arena);
+            close(&u, &expected, 2e-6, &format!("nt_narrow {m} {r} {k} {}", paths.bf16.name()));
+            product::nn_narrow_on(paths, MatMut::new(&mut u, m, r), acts, Mat::new(&at, k, r), 0.5, Update::Add, &arena);
+            close(&u, &twice, 2e-6, &format!("nn_narrow, added {m} {r} {k} {}", paths.bf16.name()));
+        }
     }
 }
 

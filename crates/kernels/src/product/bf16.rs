@@ -7,7 +7,7 @@ use super::tile::bf16_tile;
 use super::{Bf16Panels, Epilogue, PANEL, turn};
 use crate::cpu::{Bf16Path, Isa};
 use crate::mat::{Acts, Mat, Out};
-use crate::par;
+use crate::par::{self, Shared};
 use crate::pool::{Arena, Buffer};
 
 /// Groups (pairs) of a block along the inner dimension.
@@ -70,11 +70,11 @@ impl Rows {
         }
         let stride = cols.next_multiple_of(2);
         let mut copy: Buffer<u16> = arena.take(rows * stride);
-        let to = Shared16(copy.as_mut_ptr());
+        let to = Shared::new(&mut copy[..]);
         par::ranges(rows, par::rows_per_task(cols), |first, count| {
             for i in first..first + count {
                 // SAFETY: row `i` of the copy, which is this task's.
-                let row = unsafe { std::slice::from_raw_parts_mut(to.ptr().add(i * stride), stride) };
+                let row = unsafe { to.slice(i * stride, stride) };
                 match x {
                     Acts::F32(m) => row.iter_mut().zip(m.row(i)).for_each(|(to, x)| *to = round_bits(*x)),
                     Acts::Bf16(m) => row[..cols].copy_from_slice(&m.data[i * m.stride..][..cols]),
@@ -84,19 +84,6 @@ impl Rows {
         });
         let left = Left::rows(copy.as_ptr().cast(), stride * 2);
         Rows { _copy: Some(copy), left }
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Shared16(*mut u16);
-// SAFETY: tasks touch disjoint rows.
-unsafe impl Send for Shared16 {}
-// SAFETY: as above.
-unsafe impl Sync for Shared16 {}
-
-impl Shared16 {
-    fn ptr(self) -> *mut u16 {
-        self.0
     }
 }
 
@@ -132,7 +119,7 @@ struct RoundedRows<'a> {
 // SAFETY: as for `Turned`.
 unsafe impl Right for RoundedRows<'_> {
     unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
-        unsafe { turn::columns(self.isa, self.w, g, count, p * PANEL, PANEL, scratch) }
+        unsafe { turn::columns(self.isa, Acts::F32(self.w), g, count, p * PANEL, PANEL, scratch) }
         scratch
     }
 
@@ -168,9 +155,9 @@ unsafe impl Right for Interleaved<'_> {
     }
 }
 
-fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: usize, e: &Epilogue) {
+fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: usize, e: &Epilogue, scale: f32) {
     let (rows, cols) = (out.rows(), out.cols());
-    let finish = Finish::new(out, e, 1.0);
+    let finish = Finish::new(out, e, scale);
     let block = block(groups);
     Job { rows, cols, groups, block, left, right, tile: bf16_tile(path), isa: path.isa(), finish: &finish }.run();
 }
@@ -179,24 +166,24 @@ fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: us
 pub(super) fn nt(path: Bf16Path, out: Out, x: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
     let acts = Rows::new(x, arena);
     let right = Packed { data: w.data(), panel: w.panel_len() };
-    product(path, out, acts.left, &right, w.cols().div_ceil(2), e);
+    product(path, out, acts.left, &right, w.cols().div_ceil(2), e, 1.0);
 }
 
 /// `out (+)= x·wᵀ + …` on weights in f32.
-pub(super) fn nt_f32(path: Bf16Path, out: Out, x: Acts, w: Mat, e: &Epilogue, arena: &Arena) {
+pub(super) fn nt_f32(path: Bf16Path, out: Out, x: Acts, w: Mat, e: &Epilogue, scale: f32, arena: &Arena) {
     let acts = Rows::new(x, arena);
-    product(path, out, acts.left, &RoundedRows { isa: path.isa(), w }, w.cols.div_ceil(2), e);
+    product(path, out, acts.left, &RoundedRows { isa: path.isa(), w }, w.cols.div_ceil(2), e, scale);
 }
 
 /// `out (+)= dy·w + …` on packed weights.
 pub(super) fn nn(path: Bf16Path, out: Out, dy: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
     let acts = Rows::new(dy, arena);
     let right = Turned { isa: path.isa(), data: w.data(), pairs: w.cols().div_ceil(2) };
-    product(path, out, acts.left, &right, w.rows().div_ceil(2), e);
+    product(path, out, acts.left, &right, w.rows().div_ceil(2), e, 1.0);
 }
 
 /// `out (+)= dy·w + …` on weights in f32.
-pub(super) fn nn_f32(path: Bf16Path, out: Out, dy: Acts, w: Mat, e: &Epilogue, arena: &Arena) {
+pub(super) fn nn_f32(path: Bf16Path, out: Out, dy: Acts, w: Mat, e: &Epilogue, scale: f32, arena: &Arena) {
     let acts = Rows::new(dy, arena);
-    product(path, out, acts.left, &Interleaved { isa: path.isa(), x: Acts::F32(w) }, w.rows.div_ceil(2), e);
+    product(path, out, acts.left, &Interleaved { isa: path.isa(), x: Acts::F32(w) }, w.rows.div_ceil(2), e, scale);
 }

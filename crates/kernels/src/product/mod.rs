@@ -10,7 +10,9 @@
 
 mod bf16;
 mod finish;
+mod gradient;
 mod lanes;
+mod narrow;
 mod panels;
 mod run;
 mod slow;
@@ -107,7 +109,7 @@ pub fn nt_on(paths: Paths, out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &
     e.check(out.rows(), out.cols());
     match w {
         Weights::Bf16(w) => bf16::nt(paths.bf16, out, x, w, e, arena),
-        Weights::F32(w) => bf16::nt_f32(paths.bf16, out, x, w, e, arena),
+        Weights::F32(w) => bf16::nt_f32(paths.bf16, out, x, w, e, 1.0, arena),
         _ => slow::nt(out, x, w, e, arena),
     }
 }
@@ -127,7 +129,7 @@ pub fn nn_on(paths: Paths, out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: 
     e.check(out.rows(), out.cols());
     match w {
         Weights::Bf16(w) => bf16::nn(paths.bf16, out, dy, w, e, arena),
-        Weights::F32(w) => bf16::nn_f32(paths.bf16, out, dy, w, e, arena),
+        Weights::F32(w) => bf16::nn_f32(paths.bf16, out, dy, w, e, 1.0, arena),
         _ => slow::nn(out, dy, w, e, arena),
     }
 }
@@ -138,8 +140,14 @@ pub fn nn_on(paths: Paths, out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: 
 /// # Panics
 /// If the shapes disagree.
 pub fn tn(g: MatMut, dy: Acts, x: Acts, scale: f32, update: Update, arena: &Arena) {
+    tn_on(Paths::best(), g, dy, x, scale, update, arena);
+}
+
+/// [`tn`] on given paths, for tests.
+#[doc(hidden)]
+pub fn tn_on(paths: Paths, g: MatMut, dy: Acts, x: Acts, scale: f32, update: Update, arena: &Arena) {
     assert_eq!((dy.cols(), x.cols(), dy.rows()), (g.rows, g.cols, x.rows()), "product tn: shapes disagree");
-    slow::tn(g, dy, x, scale, update, arena);
+    gradient::tn(paths.bf16, g, dy, x, scale, update, arena);
 }
 
 /// `u [m, r] = scale · x [m, k]·aᵀ` with a short `a [r, k]` (rank up to a few dozen), rounded to bf16: the first half of a
@@ -148,8 +156,14 @@ pub fn tn(g: MatMut, dy: Acts, x: Acts, scale: f32, update: Update, arena: &Aren
 /// # Panics
 /// If the shapes disagree.
 pub fn nt_narrow(u: MatMut, x: Acts, a: Mat, scale: f32, update: Update, arena: &Arena) {
+    nt_narrow_on(Paths::best(), u, x, a, scale, update, arena);
+}
+
+/// [`nt_narrow`] on given paths, for tests.
+#[doc(hidden)]
+pub fn nt_narrow_on(paths: Paths, u: MatMut, x: Acts, a: Mat, scale: f32, update: Update, arena: &Arena) {
     assert_eq!((x.rows(), a.rows, x.cols()), (u.rows, u.cols, a.cols), "product nt_narrow: shapes disagree");
-    slow::nt_narrow(u, x, a, scale, update, arena);
+    narrow::nt(paths.bf16, u, x, a, scale, update, arena);
 }
 
 /// `du [m, r] = scale · dy [m, n]·b` with a narrow `b [n, r]`, rounded to bf16: the low-rank branch backward.
@@ -157,6 +171,12 @@ pub fn nt_narrow(u: MatMut, x: Acts, a: Mat, scale: f32, update: Update, arena: 
 /// # Panics
 /// If the shapes disagree.
 pub fn nn_narrow(du: MatMut, dy: Acts, b: Mat, scale: f32, update: Update, arena: &Arena) {
+    nn_narrow_on(Paths::best(), du, dy, b, scale, update, arena);
+}
+
+/// [`nn_narrow`] on given paths, for tests.
+#[doc(hidden)]
+pub fn nn_narrow_on(paths: Paths, du: MatMut, dy: Acts, b: Mat, scale: f32, update: Update, arena: &Arena) {
     assert_eq!((dy.rows(), b.cols, dy.cols()), (du.rows, du.cols, b.rows), "product nn_narrow: shapes disagree");
-    slow::nn_narrow(du, dy, b, scale, update, arena);
+    narrow::nn(paths.bf16, du, dy, b, scale, update, arena);
 }

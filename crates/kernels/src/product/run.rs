@@ -32,7 +32,11 @@ impl Left {
         Left { base, width: ROWS, strip: ROWS * stride, row: stride, group: 4 }
     }
 
-    unsafe fn at(&self, i: usize, g: usize) -> *const u8 {
+    /// Group `g` of row `i`.
+    ///
+    /// # Safety
+    /// They exist.
+    pub(super) unsafe fn at(&self, i: usize, g: usize) -> *const u8 {
         unsafe { self.base.add(i / self.width * self.strip + i % self.width * self.row + g * self.group) }
     }
 }
@@ -132,7 +136,8 @@ impl<R: Right> Job<'_, R> {
                         let acc = scratch.cast::<f32>().add(if blocks == 1 { 0 } else { t * ROWS * PANEL });
                         let first_row = i + t * ROWS;
                         let a = self.left.at(first_row, g);
-                        let tile = Tile { a, a_row: self.left.row, a_group: self.left.group, b: right, groups, acc, first: b == 0 };
+                        let tile =
+                            Tile { a, a_row: self.left.row, a_group: self.left.group, b: right, width: PANEL, groups, acc, first: b == 0 };
                         (self.tile)(count, &tile);
                         if last {
                             finish(self.isa, self.finish, acc, (first_row, count), (p * PANEL, cols));

@@ -2,7 +2,7 @@
 
 use super::{Epilogue, Weights};
 use crate::mat::{Acts, Mat, MatMut, Out, Update};
-use crate::matmul::{matmul_nn, matmul_nt, matmul_tn};
+use crate::matmul::{matmul_nn, matmul_nt};
 use crate::pool::{Arena, Buffer};
 use half::bf16;
 
@@ -101,22 +101,4 @@ pub(super) fn nn(out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: &Arena) {
     let mut y: Buffer = arena.take(m * k);
     matmul_nn(MatMut::new(&mut y, m, k), Mat::new(&dy, m, n), Mat::new(&w, n, k), 1.0, Update::Set);
     finish(out, &y, e);
-}
-
-pub(super) fn tn(g: MatMut, dy: Acts, x: Acts, scale: f32, update: Update, arena: &Arena) {
-    let (t, n, k) = (dy.rows(), dy.cols(), x.cols());
-    let (dy, x) = (widened(dy, arena), widened(x, arena));
-    matmul_tn(g, Mat::new(&dy, t, n), Mat::new(&x, t, k), scale, update);
-}
-
-pub(super) fn nt_narrow(u: MatMut, x: Acts, a: Mat, scale: f32, update: Update, arena: &Arena) {
-    let (m, k) = (x.rows(), x.cols());
-    let (x, a_rounded) = (widened(x, arena), widened(Acts::F32(a), arena));
-    matmul_nt(u, Mat::new(&x, m, k), Mat::new(&a_rounded, a.rows, k), scale, update);
-}
-
-pub(super) fn nn_narrow(du: MatMut, dy: Acts, b: Mat, scale: f32, update: Update, arena: &Arena) {
-    let (m, n) = (dy.rows(), dy.cols());
-    let (dy, b_rounded) = (widened(dy, arena), widened(Acts::F32(b), arena));
-    matmul_nn(du, Mat::new(&dy, m, n), Mat::new(&b_rounded, n, b.cols), scale, update);
 }

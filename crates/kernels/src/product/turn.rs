@@ -6,7 +6,7 @@
 use super::PANEL;
 use super::lanes::round_bits;
 use crate::cpu::Isa;
-use crate::mat::{Acts, Mat};
+use crate::mat::Acts;
 
 /// The bf16 bits of element (`i`, `j`), zero beyond the borders.
 #[inline(always)]
@@ -46,7 +46,7 @@ pub(super) unsafe fn interleave(isa: Isa, x: Acts, g: usize, count: usize, j: us
 ///
 /// # Safety
 /// `count · width` writable dwords at `to`; the instruction set.
-pub(super) unsafe fn columns(isa: Isa, w: Mat, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
+pub(super) unsafe fn columns(isa: Isa, w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if isa == Isa::Avx512 {
@@ -55,7 +55,7 @@ pub(super) unsafe fn columns(isa: Isa, w: Mat, g: usize, count: usize, i: usize,
         let _ = isa;
         for q in 0..count {
             for c in 0..width {
-                let pair = |l| bits_at(Acts::F32(w), i + c, 2 * (g + q) + l);
+                let pair = |l| bits_at(w, i + c, 2 * (g + q) + l);
                 to.add(q * width + c).write(pair(0) | pair(1) << 16);
             }
         }
@@ -93,7 +93,7 @@ pub(super) unsafe fn turned(isa: Isa, data: *const u32, pairs: usize, p: usize, 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::PANEL;
-    use crate::mat::{Acts, Mat};
+    use crate::mat::Acts;
     use std::arch::x86_64::*;
 
     /// The transpose of 16 x 16 dwords.
@@ -172,9 +172,8 @@ mod x86 {
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) unsafe fn columns(w: Mat, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
+    pub(super) unsafe fn columns(w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
         unsafe {
-            let acts = Acts::F32(w);
             // Even words of one vector, then even words of another.
             let mut even = [0u16; 32];
             for l in 0..32 {
@@ -186,7 +185,7 @@ mod x86 {
                     let mut r = [_mm512_setzero_si512(); 16];
                     for l in 0..16 {
                         let at = 2 * (g + q);
-                        r[l] = _mm512_permutex2var_epi16(sixteen(&acts, i + c + l, at), even, sixteen(&acts, i + c + l, at + 16));
+                        r[l] = _mm512_permutex2var_epi16(sixteen(&w, i + c + l, at), even, sixteen(&w, i + c + l, at + 16));
                     }
                     transpose(&mut r);
                     for (l, row) in r.iter().enumerate().take(count - q) {
