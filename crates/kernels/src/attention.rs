@@ -16,6 +16,8 @@ use crate::team;
 use crate::tile::{Broadcast, product};
 use std::mem::MaybeUninit;
 
+pub mod bf16;
+
 /// Queries that a task takes.
 const LANES: usize = 64;
 /// Keys in a tile.
@@ -43,16 +45,16 @@ pub struct Span {
 
 /// Keys or values: key `j` of head `h` of a span begins at `base + j·token + h·head`.
 #[derive(Clone, Copy)]
-pub struct Heads<'a> {
+pub struct Heads<'a, T = f32> {
     /// The numbers.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Distance of neighbouring keys.
     pub token: usize,
     /// Distance of neighbouring heads.
     pub head: usize,
 }
 
-impl Heads<'_> {
+impl<T> Heads<'_, T> {
     fn check(&self, base: usize, keys: usize, heads: usize, dim: usize) {
         let end = base + keys.saturating_sub(1) * self.token + (heads - 1) * self.head + dim;
         assert!(keys == 0 || self.data.len() >= end, "attention: keys or values too short");
@@ -81,7 +83,7 @@ impl Shape {
         self.heads / self.kv_heads
     }
 
-    fn check(&self, spans: &[Span], k: &Heads, v: &Heads) {
+    fn check<T>(&self, spans: &[Span], k: &Heads<T>, v: &Heads<T>) {
         assert!(self.dim > 0 && self.dim <= MAX_HEAD, "attention: heads of {} elements", self.dim);
         assert!(self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads), "attention: heads do not divide");
         let mut next = 0;
@@ -103,7 +105,8 @@ impl Shape {
     }
 }
 
-/// Scratch of a task; on its stack.
+/// Scratch of a task; on its stack. A vector in it does not straddle cache lines.
+#[repr(align(64))]
 struct Scratch<const N: usize>(MaybeUninit<[f32; N]>);
 
 impl<const N: usize> Scratch<N> {
@@ -143,7 +146,7 @@ impl Lanes {
 
 /// Sets scores of keys that a lane must not see to minus infinity.
 #[inline(always)]
-unsafe fn mask<S: Simd>(s: *mut f32, width: usize, (key0, keys): (usize, usize), position: &[f32; LANES], shape: &Shape) {
+unsafe fn mask<S: Simd>(s: *mut f32, width: usize, (key0, keys): (usize, usize), position: *const f32, shape: &Shape) {
     unsafe {
         let hidden = S::splat(f32::NEG_INFINITY);
         for j in 0..keys {
@@ -151,7 +154,7 @@ unsafe fn mask<S: Simd>(s: *mut f32, width: usize, (key0, keys): (usize, usize),
             let oldest = if shape.window == usize::MAX { f32::INFINITY } else { key + shape.window as f32 };
             for i in (0..width).step_by(S::LANES) {
                 let p = s.add(j * LANES + i);
-                let at = S::load(position.as_ptr().add(i));
+                let at = S::load(position.add(i));
                 let mut v = S::load(p);
                 if shape.causal {
                     v = S::select_lt(at, S::splat(key), hidden, v);
@@ -215,7 +218,7 @@ unsafe fn forward_task<S: Simd>(
             let a = Broadcast { p: kp, row: k.token, col: 1 };
             product::<S>((keys, width, dim), scores, LANES, a, qt, LANES, false);
             if !unmasked(shape, key0, keys, low, high) {
-                mask::<S>(scores, width, (key0, keys), &position, shape);
+                mask::<S>(scores, width, (key0, keys), position.as_ptr(), shape);
             }
             for i in (0..width).step_by(S::LANES) {
                 let old = S::load(top.as_ptr().add(i));
@@ -275,14 +278,14 @@ fn find(spans: &[Span], count: impl Fn(&Span) -> usize, mut task: usize) -> (&Sp
     unreachable!("tasks are numbered below the sum of the counts")
 }
 
-/// Calls `f(span, lanes)` for every task of the forward pass.
-fn each_task(shape: &Shape, spans: &[Span], f: impl Fn(&Span, Lanes) + Sync + Send) {
+/// Calls `f(span, lanes)` for every task of the forward pass, each of so many lanes.
+fn each_task(shape: &Shape, spans: &[Span], lanes: usize, f: impl Fn(&Span, Lanes) + Sync + Send) {
     let group = shape.group();
-    let tasks = |s: &Span| (s.len * group).div_ceil(LANES);
+    let tasks = |s: &Span| (s.len * group).div_ceil(lanes);
     let run = |s: &Span, i: usize| {
         let (tile, kv_head) = (i / shape.kv_heads, i % shape.kv_heads);
-        let first = tile * LANES;
-        let count = LANES.min(s.len * group - first);
+        let first = tile * lanes;
+        let count = lanes.min(s.len * group - first);
         f(s, Lanes { first, count, group, kv_head });
     };
     let count = |s: &Span| tasks(s) * shape.kv_heads;
@@ -311,7 +314,7 @@ pub fn forward_on(isa: Isa, out: &mut [f32], lse: Option<&mut [f32]>, q: &[f32],
     assert!(lse.as_ref().is_none_or(|l| l.len() == shape.tokens * shape.heads), "attention: shapes disagree");
     let out_at = Place { base: 0, token: shape.heads * shape.dim, head: shape.dim };
     let (out, lse) = (Shared::new(out), lse.map(Shared::new));
-    each_task(shape, spans, |span, lanes| forward_isa(isa, shape, span, lanes, out, out_at, lse, q, &k, &v));
+    each_task(shape, spans, LANES, |span, lanes| forward_isa(isa, shape, span, lanes, out, out_at, lse, q, &k, &v));
 }
 
 /// Number of partial sums of the keys' and values' gradients for spans of at most `longest` queries: enough tasks
@@ -383,7 +386,7 @@ unsafe fn backward_task<S: Simd>(
             product::<S>((keys, width, dim), probs, LANES, by_key(kp, k.token), qt, LANES, false);
             product::<S>((keys, width, dim), dprobs, LANES, by_key(vp, v.token), dot, LANES, false);
             if !unmasked(shape, key0, keys, low, high) {
-                mask::<S>(probs, width, (key0, keys), &position, shape);
+                mask::<S>(probs, width, (key0, keys), position.as_ptr(), shape);
             }
             for i in (0..width).step_by(S::LANES) {
                 let l = S::load(denominator.as_ptr().add(i));

@@ -108,6 +108,12 @@ unsafe fn cast_body<S: Simd, Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
 }
 dispatch!(fn cast_isa<Y, X> = cast_body(y: &mut [Y], x: &[X]));
 
+/// [`cast`] on a given path, for tests.
+#[doc(hidden)]
+pub fn cast_on<Y: Element, X: Element>(isa: Isa, y: &mut [Y], x: &[X]) {
+    cast_isa(isa, y, x);
+}
+
 /// `y = x` in the other element type, rounded where it narrows.
 pub fn cast<Y: Element, X: Element>(y: &mut [Y], x: &[X]) {
     assert_eq!(y.len(), x.len(), "cast: lengths disagree");

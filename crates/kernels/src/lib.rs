@@ -19,6 +19,7 @@ pub mod mat;
 pub mod matmul;
 mod memory;
 pub mod norm;
+mod pairs;
 mod par;
 pub mod paths;
 pub mod pool;

@@ -48,6 +48,27 @@ pub trait Simd: Copy {
     unsafe fn copysign(a: Self::V, b: Self::V) -> Self::V;
     /// `if a < b { x } else { y }` in each lane.
     unsafe fn select_lt(a: Self::V, b: Self::V, x: Self::V, y: Self::V) -> Self::V;
+    /// `p·2ⁿ` where `z = n + 1.5·2²³` carries the integer n in its low bits; no check of the range.
+    unsafe fn scale_by_bits(p: Self::V, z: Self::V) -> Self::V;
+    /// True if `a < b` in some lane.
+    unsafe fn any_lt(a: Self::V, b: Self::V) -> bool;
+    /// Transposes the `LANES × LANES` matrix of these rows.
+    #[inline(always)]
+    unsafe fn transpose(m: &mut [Self::V]) {
+        let mut from = [0.0f32; 256];
+        let mut to = [0.0f32; 256];
+        unsafe {
+            for i in 0..Self::LANES {
+                Self::store(from.as_mut_ptr().add(i * Self::LANES), m[i]);
+            }
+            for i in 0..Self::LANES {
+                for j in 0..Self::LANES {
+                    to[i * Self::LANES + j] = from[j * Self::LANES + i];
+                }
+                m[i] = Self::load(to.as_ptr().add(i * Self::LANES));
+            }
+        }
+    }
     /// Sum of the lanes in a fixed order (halves added until one lane is left).
     unsafe fn sum(a: Self::V) -> f32;
     /// Largest lane.
@@ -163,6 +184,14 @@ impl Simd for Portable {
         out
     }
     #[inline(always)]
+    unsafe fn scale_by_bits(p: [f32; 8], z: [f32; 8]) -> [f32; 8] {
+        lanewise!(p, z, |p: f32, z: f32| f32::from_bits(p.to_bits().wrapping_add(z.to_bits() << 23)))
+    }
+    #[inline(always)]
+    unsafe fn any_lt(a: [f32; 8], b: [f32; 8]) -> bool {
+        (0..8).any(|i| a[i] < b[i])
+    }
+    #[inline(always)]
     unsafe fn sum(a: [f32; 8]) -> f32 {
         ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7]))
     }
@@ -173,7 +202,7 @@ impl Simd for Portable {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512, Avx512Of};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -287,6 +316,14 @@ mod x86 {
             unsafe { _mm256_blendv_ps(y, x, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
         }
         #[inline(always)]
+        unsafe fn scale_by_bits(p: __m256, z: __m256) -> __m256 {
+            unsafe { _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), _mm256_slli_epi32::<23>(_mm256_castps_si256(z)))) }
+        }
+        #[inline(always)]
+        unsafe fn any_lt(a: __m256, b: __m256) -> bool {
+            unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) != 0 }
+        }
+        #[inline(always)]
         unsafe fn sum(a: __m256) -> f32 {
             unsafe {
                 let q = _mm_add_ps(_mm256_castps256_ps128(a), _mm256_extractf128_ps::<1>(a));
@@ -304,11 +341,13 @@ mod x86 {
         }
     }
 
-    /// AVX-512 F, BW, DQ, VL.
+    /// AVX-512 F, BW, DQ, VL, and with `BF16` its products of bf16 pairs.
     #[derive(Clone, Copy)]
-    pub struct Avx512;
+    pub struct Avx512Of<const BF16: bool>;
+    /// AVX-512 F, BW, DQ, VL.
+    pub type Avx512 = Avx512Of<false>;
 
-    impl Simd for Avx512 {
+    impl<const BF16: bool> Simd for Avx512Of<BF16> {
         type V = __m512;
         const LANES: usize = 16;
         #[inline(always)]
@@ -399,6 +438,40 @@ mod x86 {
         #[inline(always)]
         unsafe fn select_lt(a: __m512, b: __m512, x: __m512, y: __m512) -> __m512 {
             unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), y, x) }
+        }
+        #[inline(always)]
+        unsafe fn scale_by_bits(p: __m512, z: __m512) -> __m512 {
+            unsafe { _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32::<23>(_mm512_castps_si512(z)))) }
+        }
+        #[inline(always)]
+        unsafe fn any_lt(a: __m512, b: __m512) -> bool {
+            unsafe { _mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b) != 0 }
+        }
+        #[inline(always)]
+        unsafe fn transpose(m: &mut [__m512]) {
+            unsafe {
+                let pd = |x| _mm512_castps_pd(x);
+                let ps = |x| _mm512_castpd_ps(x);
+                let m = &mut m[..16];
+                let mut r = [_mm512_setzero_ps(); 16];
+                for i in 0..4 {
+                    // Columns 4L + 0 … 4L + 3 of rows 4i … 4i + 3 in the quarters L of four vectors.
+                    let (a, b) = (_mm512_unpacklo_ps(m[4 * i], m[4 * i + 1]), _mm512_unpackhi_ps(m[4 * i], m[4 * i + 1]));
+                    let (c, d) = (_mm512_unpacklo_ps(m[4 * i + 2], m[4 * i + 3]), _mm512_unpackhi_ps(m[4 * i + 2], m[4 * i + 3]));
+                    r[4 * i] = ps(_mm512_unpacklo_pd(pd(a), pd(c)));
+                    r[4 * i + 1] = ps(_mm512_unpackhi_pd(pd(a), pd(c)));
+                    r[4 * i + 2] = ps(_mm512_unpacklo_pd(pd(b), pd(d)));
+                    r[4 * i + 3] = ps(_mm512_unpackhi_pd(pd(b), pd(d)));
+                }
+                for c in 0..4 {
+                    let (a, b) = (_mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]), _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]));
+                    let (d, e) = (_mm512_shuffle_f32x4::<0xDD>(r[c], r[4 + c]), _mm512_shuffle_f32x4::<0xDD>(r[8 + c], r[12 + c]));
+                    m[c] = _mm512_shuffle_f32x4::<0x88>(a, b);
+                    m[4 + c] = _mm512_shuffle_f32x4::<0x88>(d, e);
+                    m[8 + c] = _mm512_shuffle_f32x4::<0xDD>(a, b);
+                    m[12 + c] = _mm512_shuffle_f32x4::<0xDD>(d, e);
+                }
+            }
         }
         #[inline(always)]
         unsafe fn sum(a: __m512) -> f32 {
@@ -503,6 +576,27 @@ pub(crate) unsafe fn exp<S: Simd>(x: S::V) -> S::V {
         p = S::fma(p, r, S::splat(5.000_000_3e-1));
         p = S::fma(p, S::mul(r, r), S::add(r, S::splat(1.0)));
         S::select_lt(x, lowest, S::splat(0.0), S::mul(p, S::exp2i(n)))
+    }
+}
+
+/// `2ᵗ` to 3·10⁻⁶ of its value, exactly 1 at zero; 0 at and below -126, for `t ≤ 127`. For numbers that are rounded to bf16.
+///
+/// A minimax polynomial of degree 4 on [-½, ½] with the constant fixed.
+///
+/// # Safety
+/// The instruction set.
+#[inline(always)]
+pub(crate) unsafe fn exp2_coarse<S: Simd>(t: S::V) -> S::V {
+    unsafe {
+        let magic = S::splat(12_582_912.0);
+        let z = S::add(t, magic);
+        let f = S::sub(t, S::sub(z, magic));
+        let mut p = S::splat(9.582_853e-3);
+        p = S::fma(p, f, S::splat(5.590_642_5e-2));
+        p = S::fma(p, f, S::splat(2.402_41e-1));
+        p = S::fma(p, f, S::splat(6.931_242e-1));
+        p = S::fma(p, f, S::splat(1.0));
+        S::select_lt(S::splat(-126.0), t, S::scale_by_bits(p, z), S::splat(0.0))
     }
 }
 
