@@ -132,7 +132,6 @@ impl Int8Path {
         [Int8Path::Portable, Int8Path::Avx2, Int8Path::Avx512Vnni].into_iter().filter(|&p| p <= best).collect()
     }
 
-    #[allow(dead_code)] // for the int8 kernels
     /// The instruction set for what surrounds the products.
     pub(crate) fn isa(self) -> Isa {
         match self {

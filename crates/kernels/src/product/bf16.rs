@@ -15,8 +15,13 @@ pub(super) const BLOCK: usize = 128;
 
 /// Size of the blocks into which `groups` are cut: equal but for the last, a multiple of 32, at most [`BLOCK`].
 pub(super) fn block(groups: usize) -> usize {
-    let blocks = groups.div_ceil(BLOCK).max(1);
-    groups.div_ceil(blocks).next_multiple_of(32)
+    round_up(groups, BLOCK)
+}
+
+/// Equal blocks of at most `most` groups, in multiples of 16.
+pub(super) fn round_up(groups: usize, most: usize) -> usize {
+    let blocks = groups.div_ceil(most).max(1);
+    groups.div_ceil(blocks).next_multiple_of(32).min(most)
 }
 
 /// Asks the cache for part `part` of `parts` of `dwords` dwords at `p`.
@@ -159,7 +164,7 @@ fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: us
     let (rows, cols) = (out.rows(), out.cols());
     let finish = Finish::new(out, e, scale);
     let block = block(groups);
-    Job { rows, cols, groups, block, left, right, tile: bf16_tile(path), isa: path.isa(), finish: &finish }.run();
+    Job { rows, cols, groups, block, left, right, quant: None, tile: bf16_tile(path), isa: path.isa(), finish: &finish }.run();
 }
 
 /// `out (+)= x·wᵀ + …` on packed weights.

@@ -62,7 +62,6 @@ impl Finish {
         f
     }
 
-    #[allow(dead_code)] // for the int8 kernels
     /// With a factor for each column.
     pub(super) fn scaled_by_columns(mut self, scales: &[f32]) -> Self {
         self.column_scales = scales.as_ptr();

@@ -60,5 +60,17 @@ fn product(path: Bf16Path, g: MatMut, left: Acts, right: Acts, scale: f32, updat
     let e = Epilogue { update, ..Epilogue::default() };
     let finish = Finish::new(Out::F32(g), &e, scale);
     let right = Interleaved { isa: path.isa(), x: right };
-    Job { rows, cols, groups, block: block(groups), left, right: &right, tile: bf16_tile(path), isa: path.isa(), finish: &finish }.run();
+    Job {
+        rows,
+        cols,
+        groups,
+        block: block(groups),
+        left,
+        right: &right,
+        quant: None,
+        tile: bf16_tile(path),
+        isa: path.isa(),
+        finish: &finish,
+    }
+    .run();
 }

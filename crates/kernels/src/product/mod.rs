@@ -11,13 +11,15 @@
 mod bf16;
 mod finish;
 mod gradient;
+mod int8;
 mod lanes;
 mod narrow;
 mod panels;
 mod run;
-mod slow;
 mod tile;
+mod tile8;
 mod turn;
+mod turn8;
 
 pub use panels::{Bf16Panels, I8Panels, PANEL};
 
@@ -110,7 +112,7 @@ pub fn nt_on(paths: Paths, out: Out, x: Acts, w: Weights, e: &Epilogue, arena: &
     match w {
         Weights::Bf16(w) => bf16::nt(paths.bf16, out, x, w, e, arena),
         Weights::F32(w) => bf16::nt_f32(paths.bf16, out, x, w, e, 1.0, arena),
-        _ => slow::nt(out, x, w, e, arena),
+        Weights::I8(w) => int8::nt(paths.int8, out, x, w, e, arena),
     }
 }
 
@@ -130,7 +132,7 @@ pub fn nn_on(paths: Paths, out: Out, dy: Acts, w: Weights, e: &Epilogue, arena: 
     match w {
         Weights::Bf16(w) => bf16::nn(paths.bf16, out, dy, w, e, arena),
         Weights::F32(w) => bf16::nn_f32(paths.bf16, out, dy, w, e, 1.0, arena),
-        _ => slow::nn(out, dy, w, e, arena),
+        Weights::I8(w) => int8::nn(paths.int8, out, dy, w, e, arena),
     }
 }
 

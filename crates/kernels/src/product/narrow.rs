@@ -32,7 +32,9 @@ fn run(path: Bf16Path, out: MatMut, left: Left, b: &[u32], groups: usize, scale:
                 // SAFETY: the scratch has room for a tile; rows and groups exist; tasks store disjoint rows.
                 unsafe {
                     let (a, acc) = (left.at(i, 0), scratch.cast());
-                    let t = Tile { a, a_row: left.row, a_group: left.group, b: b.as_ptr(), width, groups, acc, first: true };
+                    let (a_scales, sums, a_scale_row) = (std::ptr::null(), std::ptr::null(), 0);
+                    let (a_row, a_group, b) = (left.row, left.group, b.as_ptr());
+                    let t = Tile { a, a_row, a_group, b, width, groups, acc, first: true, a_scales, sums, a_scale_row };
                     tile(n, &t);
                     finish(path.isa(), &finish_with, acc, (i, n), (0, cols));
                 }

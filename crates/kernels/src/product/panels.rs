@@ -1,33 +1,33 @@
 //! Packed weights.
 
-use crate::mat::{Mat, Mat16};
-use half::bf16;
-use rayon::prelude::*;
+use super::run::with_scratch;
+use super::{int8, turn};
+use crate::cpu::isa;
+use crate::mat::{Acts, Mat, Mat16};
+use crate::memory::Bytes;
+use crate::par::{self, Shared};
 
 /// Outputs in a panel.
 pub const PANEL: usize = 64;
 
-/// Memory in cache lines.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Line([u32; 16]);
-
 /// Dwords that begin at a cache line.
-struct Dwords(Vec<Line>);
+struct Dwords(Bytes);
 
 impl Dwords {
     fn zeroed(len: usize) -> Self {
-        Dwords(vec![Line([0; 16]); len.div_ceil(16)])
+        Dwords(Bytes::zeroed(4 * len))
     }
 
     fn get(&self) -> &[u32] {
-        // SAFETY: `Line` is 16 dwords without padding.
-        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * 16) }
+        let bytes = self.0.get();
+        // SAFETY: aligned to cache lines; any bits are a value.
+        unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / 4) }
     }
 
     fn get_mut(&mut self) -> &mut [u32] {
+        let bytes = self.0.get_mut();
         // SAFETY: as above, borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * 16) }
+        unsafe { std::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len() / 4) }
     }
 }
 
@@ -47,14 +47,14 @@ impl Bf16Panels {
     /// Rounds (to nearest, ties to even) and packs.
     pub fn new(w: Mat) -> Self {
         let mut panels = Self::zeroed(w.rows, w.cols);
-        panels.fill(|i, j| bf16::from_f32(w.row(i)[j]).to_bits());
+        panels.fill(Acts::F32(w));
         panels
     }
 
     /// Packs bf16 bits.
     pub fn from_bits(w: Mat16) -> Self {
         let mut panels = Self::zeroed(w.rows, w.cols);
-        panels.fill(|i, j| w.data[i * w.stride + j]);
+        panels.fill(Acts::Bf16(w));
         panels
     }
 
@@ -64,23 +64,17 @@ impl Bf16Panels {
     /// If there are more or fewer.
     pub fn repack(&mut self, w: &[f32]) {
         assert_eq!(w.len(), self.rows * self.cols, "Bf16Panels::repack: number of elements");
-        let cols = self.cols;
-        self.fill(|i, j| bf16::from_f32(w[i * cols + j]).to_bits());
+        self.fill(Acts::F32(Mat::new(w, self.rows, self.cols)));
     }
 
-    fn fill(&mut self, bits: impl Fn(usize, usize) -> u16 + Sync) {
-        let (rows, cols) = (self.rows, self.cols);
-        let panel = self.panel_len();
-        if panel == 0 {
-            return;
-        }
-        self.data.get_mut().par_chunks_mut(panel).enumerate().for_each(|(p, to)| {
-            for (q, group) in to.chunks_mut(PANEL).enumerate() {
-                for (j, dword) in group.iter_mut().enumerate().take((rows - p * PANEL).min(PANEL)) {
-                    let low = bits(p * PANEL + j, 2 * q);
-                    let high = if 2 * q + 1 < cols { bits(p * PANEL + j, 2 * q + 1) } else { 0 };
-                    *dword = low as u32 | (high as u32) << 16;
-                }
+    fn fill(&mut self, w: Acts) {
+        let (panel, groups) = (self.panel_len(), self.cols.div_ceil(2));
+        let panels = self.rows.div_ceil(PANEL);
+        let to = Shared::new(self.data.get_mut());
+        par::ranges(panels, 1, |first, count| {
+            for p in first..first + count {
+                // SAFETY: panel `p`, which is this task's.
+                unsafe { turn::columns(isa(), w, 0, groups, p * PANEL, PANEL, to.slice(p * panel, panel).as_mut_ptr()) }
             }
         });
     }
@@ -126,7 +120,7 @@ impl Bf16Panels {
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
         if self.cols > 0 {
-            out.par_chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.copy_row(i, row));
+            out.chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.copy_row(i, row));
         }
         out
     }
@@ -139,13 +133,25 @@ pub struct I8Panels {
     cols: usize,
     data: Dwords,
     scales: Vec<f32>,
+    /// 128 times the sums of each output's numbers, `[panels][blocks of inputs][PANEL]`.
+    sums: Vec<i32>,
+    /// 128 times the sums of each input's numbers, `[panels of inputs][blocks of outputs][PANEL]`.
+    turned_sums: Vec<i32>,
 }
 
 impl I8Panels {
     /// Quantises and packs.
     pub fn new(w: Mat) -> Self {
-        let data = Dwords::zeroed(w.rows.div_ceil(PANEL) * PANEL * w.cols.div_ceil(4));
-        let mut panels = I8Panels { rows: w.rows, cols: w.cols, data, scales: vec![0.0; w.rows] };
+        let (panels, fours) = (w.rows.div_ceil(PANEL), w.cols.div_ceil(4));
+        let sums = |of: usize, over: usize| vec![0; of.div_ceil(PANEL) * int8::blocks(over.div_ceil(4)) * PANEL];
+        let mut panels = I8Panels {
+            rows: w.rows,
+            cols: w.cols,
+            data: Dwords::zeroed(panels * PANEL * fours),
+            scales: vec![0.0; w.rows],
+            sums: sums(w.rows, w.cols),
+            turned_sums: sums(w.cols, w.rows),
+        };
         panels.fill(w);
         panels
     }
@@ -160,31 +166,79 @@ impl I8Panels {
     }
 
     fn fill(&mut self, w: Mat) {
-        let panel = self.panel_len();
-        if panel == 0 {
-            return;
-        }
-        let tasks = self.data.get_mut().par_chunks_mut(panel).zip(self.scales.par_chunks_mut(PANEL)).enumerate();
-        tasks.for_each(|(p, (to, scales))| {
-            for (j, scale) in scales.iter_mut().enumerate() {
-                let row = w.row(p * PANEL + j);
-                *scale = row.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
-                let inverse = if *scale > 0.0 { 1.0 / *scale } else { 0.0 };
-                for (q, four) in row.chunks(4).enumerate() {
-                    let mut bytes = [0u8; 4];
-                    for (b, x) in bytes.iter_mut().zip(four) {
-                        *b = (x * inverse).round_ties_even() as i8 as u8;
+        let (rows, panel, fours) = (self.rows, self.panel_len(), self.cols.div_ceil(4));
+        let (block, blocks) = (int8::block(fours).max(1), int8::blocks(fours));
+        let (data, scales) = (Shared::new(self.data.get_mut()), Shared::new(&mut self.scales[..]));
+        let sums = Shared::new(&mut self.sums[..]);
+        par::ranges(rows.div_ceil(PANEL), 1, |first, count| {
+            for p in first..first + count {
+                let height = PANEL.min(rows - p * PANEL);
+                // SAFETY: panel `p`, which is this task's; the scratch has room for a row.
+                let (to, scales, sums) = unsafe {
+                    (data.slice(p * panel, panel), scales.slice(p * PANEL, height), sums.slice(p * blocks * PANEL, blocks * PANEL))
+                };
+                with_scratch(fours, |row| {
+                    // SAFETY: as above.
+                    let row = unsafe { std::slice::from_raw_parts_mut(row, fours) };
+                    for (j, scale) in scales.iter_mut().enumerate() {
+                        *scale = int8::quantise(isa(), w.row(p * PANEL + j), None, row);
+                        for (q, four) in row.iter().enumerate() {
+                            to[q * PANEL + j] = four ^ 0x8080_8080;
+                        }
+                        for (b, four) in row.chunks(block).enumerate() {
+                            let sum = |four: &u32| four.to_le_bytes().iter().map(|&x| x as i32 - 128).sum::<i32>();
+                            sums[b * PANEL + j] = 128 * four.iter().map(sum).sum::<i32>();
+                        }
                     }
-                    to[q * PANEL + j] = u32::from_le_bytes(bytes);
+                });
+            }
+        });
+        self.fill_turned_sums();
+    }
+
+    fn fill_turned_sums(&mut self) {
+        let (rows, panel, fours) = (self.rows, self.panel_len(), self.cols.div_ceil(4));
+        let (block, blocks) = (4 * int8::block(rows.div_ceil(4)).max(1), int8::blocks(rows.div_ceil(4)));
+        let (data, sums) = (self.data.get(), Shared::new(&mut self.turned_sums[..]));
+        par::ranges(fours.div_ceil(PANEL / 4), 1, |first, count| {
+            for p in first..first + count {
+                // SAFETY: this task's panel of inputs.
+                let sums = unsafe { sums.slice(p * blocks * PANEL, blocks * PANEL) };
+                sums.fill(0);
+                for i in (0..rows).step_by(PANEL) {
+                    // A block is whole panels, or everything.
+                    let sums = &mut sums[i / block * PANEL..][..PANEL];
+                    for q in 0..(PANEL / 4).min(fours - p * PANEL / 4) {
+                        let from = &data[i / PANEL * panel + (p * PANEL / 4 + q) * PANEL..][..PANEL];
+                        for four in from {
+                            for (sum, byte) in sums[4 * q..].iter_mut().zip(four.to_le_bytes()) {
+                                *sum += 128 * (byte as i8 as i32);
+                            }
+                        }
+                    }
                 }
             }
         });
     }
 
-    #[allow(dead_code)] // for the int8 kernels
     /// The packed dwords.
     pub(super) fn data(&self) -> &[u32] {
         self.data.get()
+    }
+
+    /// Scales of the rows.
+    pub(super) fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    /// See the field.
+    pub(super) fn sums(&self) -> &[i32] {
+        &self.sums
+    }
+
+    /// See the field.
+    pub(super) fn turned_sums(&self) -> &[i32] {
+        &self.turned_sums
     }
 
     /// Dwords in a panel.
@@ -204,7 +258,7 @@ impl I8Panels {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        size_of_val(self.data.get()) + size_of_val(&self.scales[..])
+        size_of_val(self.data.get()) + 4 * (self.scales.len() + self.sums.len() + self.turned_sums.len())
     }
 
     /// Row `i`'s numbers (rounded to multiples of its scale) into `out`.
@@ -223,7 +277,7 @@ impl I8Panels {
     pub fn to_f32(&self) -> Vec<f32> {
         let mut out = vec![0.0; self.rows * self.cols];
         if self.cols > 0 {
-            out.par_chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.copy_row(i, row));
+            out.chunks_mut(self.cols).enumerate().for_each(|(i, row)| self.copy_row(i, row));
         }
         out
     }

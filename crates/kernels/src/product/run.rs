@@ -58,6 +58,19 @@ pub(super) unsafe trait Right: Sync {
     fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize);
 }
 
+/// What products of 8-bit numbers need besides.
+#[derive(Clone, Copy)]
+pub(super) struct Quant {
+    /// `[rows][blocks]`.
+    pub scales: *const f32,
+    /// `[panels][blocks][PANEL]`.
+    pub sums: *const i32,
+    pub blocks: usize,
+}
+
+// SAFETY: read only.
+unsafe impl Sync for Quant {}
+
 /// A product `[rows, cols]` over `groups` groups.
 pub(super) struct Job<'a, R> {
     pub rows: usize,
@@ -67,6 +80,7 @@ pub(super) struct Job<'a, R> {
     pub block: usize,
     pub left: Left,
     pub right: &'a R,
+    pub quant: Option<Quant>,
     pub tile: TileFn,
     pub isa: Isa,
     pub finish: &'a Finish,
@@ -115,20 +129,20 @@ impl<R: Right> Job<'_, R> {
     /// Panel `p`, `rows` rows from `i`.
     fn task(&self, p: usize, i: usize, rows: usize) {
         // One tile alone gains nothing from a block that stays in L1.
-        let block = if R::IN_PLACE && rows <= ROWS { self.groups } else { self.block.min(self.groups) }.max(1);
+        let block = if R::IN_PLACE && rows <= ROWS && self.quant.is_none() { self.groups } else { self.block.min(self.groups) }.max(1);
         let blocks = self.groups.div_ceil(block).max(1);
         let tiles = rows.div_ceil(ROWS);
-        let sums = if blocks == 1 { ROWS * PANEL } else { tiles * ROWS * PANEL };
+        let sums_room = if blocks == 1 { ROWS * PANEL } else { tiles * ROWS * PANEL };
         let cols = PANEL.min(self.cols - p * PANEL);
         let room = if R::IN_PLACE { 0 } else { block.next_multiple_of(32) * PANEL };
-        with_scratch(sums + room, |scratch| {
+        with_scratch(sums_room + room, |scratch| {
             for b in 0..blocks {
                 let (g, last) = (b * block, b + 1 == blocks);
                 let groups = block.min(self.groups - g);
                 // SAFETY: the scratch has room for the sums and a block; rows and groups exist in the operands, as
                 // whoever made the job has checked; tasks store disjoint tiles.
                 unsafe {
-                    let right = self.right.block(p, g, groups, scratch.add(sums));
+                    let right = self.right.block(p, g, groups, scratch.add(sums_room));
                     let next = if last { (p + 1, 0) } else { (p, g + block) };
                     for t in 0..tiles {
                         self.right.ahead(next.0, next.1, block.min(self.groups - next.1), t, tiles);
@@ -136,8 +150,14 @@ impl<R: Right> Job<'_, R> {
                         let acc = scratch.cast::<f32>().add(if blocks == 1 { 0 } else { t * ROWS * PANEL });
                         let first_row = i + t * ROWS;
                         let a = self.left.at(first_row, g);
-                        let tile =
-                            Tile { a, a_row: self.left.row, a_group: self.left.group, b: right, width: PANEL, groups, acc, first: b == 0 };
+                        let (mut a_scales, mut sums, mut a_scale_row) = (std::ptr::null(), std::ptr::null(), 0);
+                        if let Some(q) = self.quant {
+                            a_scales = q.scales.add(first_row * q.blocks + b);
+                            sums = q.sums.add((p * q.blocks + b) * PANEL);
+                            a_scale_row = q.blocks;
+                        }
+                        let (a_row, a_group, first) = (self.left.row, self.left.group, b == 0);
+                        let tile = Tile { a, a_row, a_group, b: right, width: PANEL, groups, acc, first, a_scales, sums, a_scale_row };
                         (self.tile)(count, &tile);
                         if last {
                             finish(self.isa, self.finish, acc, (first_row, count), (p * PANEL, cols));

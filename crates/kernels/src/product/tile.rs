@@ -6,7 +6,7 @@
 
 use super::PANEL;
 use super::lanes::Lanes;
-use crate::cpu::{Bf16Path, Isa};
+use crate::cpu::{Bf16Path, Int8Path, Isa};
 use crate::simd::dispatch;
 
 /// Most rows of a tile: 6 x 4 sums of 16 lanes, 4 vectors of the panel and one broadcast fill 32 registers.
@@ -38,6 +38,12 @@ pub(super) struct Tile {
     pub acc: *mut f32,
     /// The sums begin at zero instead of what `acc` holds.
     pub first: bool,
+    /// 8-bit numbers only: each row's scale in this block, `a_scale_row` apart,
+    pub a_scales: *const f32,
+    /// and what to take from each output's sum, `[PANEL]`.
+    pub sums: *const i32,
+    /// See `a_scales`.
+    pub a_scale_row: usize,
 }
 
 /// `acc (+)= a·b` on as many rows as [`height`] allows.
@@ -53,6 +59,17 @@ pub(super) fn bf16_tile(path: Bf16Path) -> TileFn {
         #[cfg(target_arch = "x86_64")]
         Bf16Path::Widened(Isa::Avx2) => |rows, t| widened_isa(Isa::Avx2, rows, t),
         _ => |rows, t| widened_isa(Isa::Portable, rows, t),
+    }
+}
+
+/// The tile function of a path, for 8-bit numbers.
+pub(super) fn int8_tile(path: Int8Path) -> TileFn {
+    match path {
+        #[cfg(target_arch = "x86_64")]
+        Int8Path::Avx512Vnni => super::tile8::x86::vnni,
+        #[cfg(target_arch = "x86_64")]
+        Int8Path::Avx2 => super::tile8::x86::avx2,
+        _ => super::tile8::portable,
     }
 }
 

@@ -91,14 +91,20 @@ pub(super) unsafe fn turned(isa: Isa, data: *const u32, pairs: usize, p: usize, 
 }
 
 #[cfg(target_arch = "x86_64")]
+pub(super) use x86::transpose;
+
+#[cfg(target_arch = "x86_64")]
 mod x86 {
     use super::super::PANEL;
     use crate::mat::Acts;
     use std::arch::x86_64::*;
 
     /// The transpose of 16 x 16 dwords.
+    ///
+    /// # Safety
+    /// The instruction set.
     #[inline(always)]
-    unsafe fn transpose(r: &mut [__m512i; 16]) {
+    pub(in super::super) unsafe fn transpose(r: &mut [__m512i; 16]) {
         unsafe {
             let mut t = [_mm512_setzero_si512(); 16];
             for i in 0..8 {
