@@ -19,6 +19,7 @@ pub mod render;
 pub mod sample;
 pub mod settings;
 pub mod shape;
+pub mod share;
 pub mod split;
 #[cfg(test)]
 mod testing;

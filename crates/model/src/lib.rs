@@ -4,6 +4,7 @@
 //! Families (Llama, Mistral, Qwen2, StableLM, GPT-2) are rows of one table ([`family`]); the forward pass is written once
 //! ([`Decoder::forward`]) on the engine's operations. Files are touched in `load` and `save` only.
 
+mod boundary;
 pub mod config;
 pub mod decoder;
 pub mod error;

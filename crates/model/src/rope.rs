@@ -147,7 +147,7 @@ impl RopeConfig {
     }
 
     /// Two lengths with the same key have the same frequencies: 0 unless the method looks at the length.
-    fn length_class(&self, longest: usize) -> usize {
+    pub(crate) fn length_class(&self, longest: usize) -> usize {
         match &self.scaling {
             RopeScaling::Dynamic { .. } if longest > self.max_positions => longest,
             RopeScaling::LongRope { original, .. } => (longest > *original) as usize,
