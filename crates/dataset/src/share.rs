@@ -225,6 +225,21 @@ impl SharedBatch {
     }
 }
 
+impl SharedBatch {
+    /// The places whose predictions are trained, ascending, and for each target which of them it is.
+    pub fn wanted(&self) -> (Vec<u32>, Vec<u32>) {
+        let mut places: Vec<u32> = Vec::new();
+        let mut of_target = Vec::with_capacity(self.targets.len());
+        for target in &self.targets {
+            if places.last() != Some(&(target.position as u32)) {
+                places.push(target.position as u32);
+            }
+            of_target.push(places.len() as u32 - 1);
+        }
+        (places, of_target)
+    }
+}
+
 /// Cuts a batch of rows into groups of at most `most` tokens (a longer row stands alone), rows that begin alike together. What is
 /// returned are indices into `rows`; rows that share nothing keep their order.
 pub fn groups(rows: &[&Rendered], share: bool, most: usize) -> Vec<Vec<usize>> {

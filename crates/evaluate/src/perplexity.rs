@@ -7,7 +7,8 @@ use crate::error::{EvaluateError, Progress, Result};
 use crate::results::RowLoss;
 use crate::score::BATCH_TOKENS;
 use dataset::Rendered;
-use dataset::pack::{Batch, groups_by_tokens};
+use dataset::pack::groups_by_tokens;
+use dataset::share::{SharedBatch, SharedTarget};
 use engine::{Arena, ParamStore, Segments, Tape, Target};
 use model::Decoder;
 
@@ -26,8 +27,8 @@ pub fn row_losses(
     let order: Vec<usize> = (0..rows.len()).collect();
     let mut losses = Vec::with_capacity(rows.len());
     for group in groups_by_tokens(rows, &order, BATCH_TOKENS) {
-        let batch = Batch::new(group.iter().map(|&i| &rows[i]));
-        losses.extend(batch_losses(decoder, params, arena, &batch)?);
+        let group: Vec<&Rendered> = group.iter().map(|&i| &rows[i]).collect();
+        losses.extend(batch_losses(decoder, params, arena, &group)?);
         if let Some(bad) = losses.iter().position(|l| !l.nll.is_finite()) {
             return Err(EvaluateError::NonFinite { row: format!("row {}", bad + 1) });
         }
@@ -38,26 +39,25 @@ pub fn row_losses(
     Ok(losses)
 }
 
-/// The loss of each row of one packed batch.
-fn batch_losses(decoder: &Decoder, params: &ParamStore, arena: &Arena, batch: &Batch) -> Result<Vec<RowLoss>> {
-    let mut losses = vec![RowLoss { nll: 0.0, tokens: 0 }; batch.lengths.len()];
-    let targets: Vec<Target> = batch.targets().iter().map(|t| Target { row: t.position as u32, token: t.token, weight: 0.0 }).collect();
-    if targets.is_empty() {
+/// The loss of each row of one packed batch. Rows that begin alike compute that once.
+fn batch_losses(decoder: &Decoder, params: &ParamStore, arena: &Arena, rows: &[&Rendered]) -> Result<Vec<RowLoss>> {
+    let batch = SharedBatch::new(rows, true);
+    let mut losses = vec![RowLoss { nll: 0.0, tokens: 0 }; rows.len()];
+    if batch.targets.is_empty() {
         return Ok(losses);
     }
+    let segments = Segments::tree(&batch.forest.parts())?.reaching(batch.longest);
+    let (wanted, places) = batch.wanted();
+    let target = |(t, &row): (&SharedTarget, &u32)| Target { row, token: t.token, weight: 0.0 };
+    let targets: Vec<Target> = batch.targets.iter().zip(&places).map(target).collect();
     let mut tape = Tape::inference(params, arena);
-    let hidden = decoder.forward(&mut tape, &batch.input_ids, &Segments::from_lengths(&batch.lengths), None)?;
+    let hidden = decoder.forward_rows(&mut tape, &batch.input_ids, &segments, None, Some(&wanted))?;
     let log_p = tape.cross_entropy(&hidden, decoder.head(), &targets)?;
-    // Targets are in the order of positions, so each row's are together.
-    let mut row = 0;
-    let mut end = batch.lengths.first().copied().unwrap_or(0);
-    for (target, p) in targets.iter().zip(log_p) {
-        while target.row as usize >= end {
-            row += 1;
-            end += batch.lengths[row];
+    for (loss, targets) in losses.iter_mut().zip(&batch.of_row) {
+        for &target in targets {
+            loss.nll -= f64::from(log_p[target as usize]);
+            loss.tokens += 1;
         }
-        losses[row].nll -= f64::from(p);
-        losses[row].tokens += 1;
     }
     Ok(losses)
 }

@@ -6,7 +6,8 @@
 //! comes after it; then `log p(EOS)` after each label is added to every label before the softmax (and only there).
 //!
 //! ## How little is computed
-//! Prompts are packed end to end without padding, and the head is applied to the last position of each. When every
+//! Prompts are packed end to end without padding, what they begin with in common is read once, and the last layer and the head are
+//! applied to the last position of each. When every
 //! label is one token, that is all. Otherwise the labels form a tree of token prefixes (`" not good"` and `" not
 //! bad"` share `" not"`), which is walked over a key/value cache holding the prompts: a prompt is read once, a shared
 //! beginning once, and only positions that predict a label's token reach the head.
@@ -14,6 +15,7 @@
 use crate::error::{EvaluateError, Progress, Result};
 use crate::results::ScoredRow;
 use dataset::LabelIds;
+use dataset::share::Forest;
 use engine::{Arena, KvCache, ParamStore, Segments, Tape, Target, Tensor};
 use model::Decoder;
 
@@ -85,20 +87,40 @@ impl Scorer {
         if prompts.is_empty() {
             return Ok(Vec::new());
         }
-        let lengths: Vec<usize> = prompts.iter().map(|p| p.len()).collect();
-        let ids: Vec<u32> = prompts.iter().flat_map(|p| p.iter().copied()).collect();
+        let longest = prompts.iter().map(|p| p.len()).max().unwrap_or(0);
         let longest_label = self.ids.iter().map(Vec::len).max().unwrap_or(0);
         let goes_on = longest_label > 1 || self.eos.is_some();
 
+        // Prompts of one task begin alike; that is read once. Of what remains only each last token has a result.
         let mut tape = Tape::inference(params, arena);
-        let mut cache = goes_on.then(|| decoder.cache(prompts.len(), lengths.iter().max().unwrap_or(&0) + longest_label));
-        let segments = match &cache {
-            Some(cache) => Segments::cached(cache, &lengths.iter().copied().enumerate().collect::<Vec<_>>())?,
-            None => Segments::from_lengths(&lengths),
+        let mut cache = goes_on.then(|| decoder.cache(prompts.len(), longest + longest_label));
+        let last = match &mut cache {
+            Some(cache) => {
+                let shared = shared_beginning(prompts);
+                if shared > 0 {
+                    let segments = Segments::cached(cache, &[(0, shared)])?.reaching(longest);
+                    decoder.forward_rows(&mut tape, &prompts[0][..shared], &segments, Some(cache), Some(&[]))?;
+                    (1..prompts.len()).for_each(|slot| cache.copy_slot(0, slot));
+                }
+                let rest: Vec<(usize, usize)> = prompts.iter().map(|p| p.len() - shared).enumerate().collect();
+                let ids: Vec<u32> = prompts.iter().flat_map(|p| &p[shared..]).copied().collect();
+                let segments = Segments::cached(cache, &rest)?;
+                let rows = segments.last_rows();
+                decoder.forward_rows(&mut tape, &ids, &segments, Some(cache), Some(&rows))?
+            }
+            None => {
+                let forest = Forest::new(prompts, true);
+                let segments = Segments::tree(&forest.parts())?;
+                let places: Vec<u32> =
+                    prompts.iter().enumerate().filter_map(|(i, p)| forest.place(i, p.len() - 1)).map(|place| place as u32).collect();
+                let mut rows = places.clone();
+                rows.sort_unstable();
+                rows.dedup();
+                let hidden = decoder.forward_rows(&mut tape, &forest.ids(prompts), &segments, None, Some(&rows))?;
+                let order: Vec<u32> = places.iter().filter_map(|place| rows.binary_search(place).ok()).map(|i| i as u32).collect();
+                tape.select_rows(&hidden, &order)?
+            }
         };
-        let hidden = decoder.forward(&mut tape, &ids, &segments, cache.as_mut())?;
-        let last = tape.select_rows(&hidden, &segments.last_rows())?;
-        drop(hidden);
 
         let k = self.ids.len();
         let mut walk = Walk {
@@ -271,6 +293,15 @@ impl Walk<'_> {
             self.scores[row * self.scorer.ids.len() + l] += log_p;
         }
     }
+}
+
+/// How many tokens all prompts begin with, if reading them once spares something; the last token of each is not among them.
+fn shared_beginning(prompts: &[&[u32]]) -> usize {
+    const WORTH: usize = 8;
+    let first = prompts[0];
+    let agreed = |p: &&[u32]| first.iter().zip(*p).take_while(|(a, b)| a == b).count().min(p.len() - 1);
+    let shared = prompts.iter().map(agreed).min().unwrap_or(0);
+    if shared * (prompts.len() - 1) < WORTH { 0 } else { shared }
 }
 
 /// Labels that have the same token at `depth`, in the order of their first member.

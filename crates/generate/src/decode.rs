@@ -266,7 +266,6 @@ impl Run<'_, '_> {
         for pass in passes(cached, self.prompts) {
             let ids: Vec<u32> = pass.iter().flat_map(|p| &self.prompts[p.index].ids[p.from..p.to]).copied().collect();
             let parts: Vec<(usize, usize)> = pass.iter().map(|p| (p.index, p.to - p.from)).collect();
-            let hidden = self.forward(&ids, &parts)?;
             // Only the piece that ends a prompt has a next token.
             let mut row = 0;
             let (mut rows, mut whose) = (Vec::new(), Vec::new());
@@ -277,9 +276,8 @@ impl Run<'_, '_> {
                     whose.push(p.index);
                 }
             }
+            let last = self.forward(&ids, &parts, Some(&rows))?;
             if !rows.is_empty() {
-                let last = self.tape.select_rows(&hidden, &rows).map_err(engine)?;
-                drop(hidden);
                 self.choose(&last, &whose)?;
             }
         }
@@ -294,15 +292,16 @@ impl Run<'_, '_> {
         }
         let ids: Vec<u32> = running.iter().filter_map(|&i| self.sequences[i].seen.last().copied()).collect();
         let parts: Vec<(usize, usize)> = running.iter().map(|&i| (i, 1)).collect();
-        let hidden = self.forward(&ids, &parts)?;
+        let hidden = self.forward(&ids, &parts, None)?;
         self.choose(&hidden, &running)?;
         Ok(true)
     }
 
-    /// Hidden states of new tokens, `(slot, how many)` in `parts`.
-    fn forward(&mut self, ids: &[u32], parts: &[(usize, usize)]) -> Result<Tensor, GenerateError> {
+    /// Hidden states of new tokens, `(slot, how many)` in `parts`; of `rows` of them only.
+    fn forward(&mut self, ids: &[u32], parts: &[(usize, usize)], rows: Option<&[u32]>) -> Result<Tensor, GenerateError> {
         let segments = Segments::cached(self.cache, parts).map_err(engine)?;
-        self.model.decoder.forward(&mut self.tape, ids, &segments, Some(self.cache)).map_err(|e| GenerateError::Model(e.to_string()))
+        let decoder = self.model.decoder;
+        decoder.forward_rows(&mut self.tape, ids, &segments, Some(self.cache), rows).map_err(|e| GenerateError::Model(e.to_string()))
     }
 
     /// Chooses one token for each sequence in `whose` from its row of `hidden`.

@@ -34,10 +34,23 @@ pub struct Plan {
     pub seconds: f64,
     /// Optimizer steps.
     pub steps: u64,
-    /// Tokens computed.
+    /// Tokens of all rows of all epochs.
     pub tokens: u64,
+    /// What is kept of layers that do not train, from epoch to epoch.
+    pub frozen_prefix: Option<FrozenPrefix>,
     /// What to change if it does not fit.
     pub advice: Vec<String>,
+}
+
+/// What is kept of layers that do not train.
+#[derive(Clone, Debug, Serialize)]
+pub struct FrozenPrefix {
+    /// Number of these layers.
+    pub layers: usize,
+    /// What their results take for all rows, MiB.
+    pub mb: u64,
+    /// `memory` or `disk`.
+    pub place: train::PrefixPlace,
 }
 
 /// One phase of a run.
@@ -115,6 +128,11 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
         seconds: plan.seconds,
         steps: plan.steps,
         tokens: plan.tokens,
+        frozen_prefix: plan.frozen_prefix.map(|kept| FrozenPrefix {
+            layers: kept.layers,
+            mb: kept.bytes.div_ceil(1 << 20),
+            place: kept.place,
+        }),
         advice: plan.advice,
     })
 }
@@ -145,6 +163,14 @@ impl Plan {
                 phase.memory_mb,
                 phase.disk_mb
             );
+        }
+        if let Some(kept) = &self.frozen_prefix {
+            let place = match kept.place {
+                train::PrefixPlace::Memory => "memory",
+                train::PrefixPlace::Disk => "the output directory",
+            };
+            let (layers, mb) = (kept.layers, kept.mb);
+            let _ = writeln!(out, "\nresults of the {layers} frozen layers are computed once and kept in {place}: {mb} MiB");
         }
         let available = self.available_memory_mb.map_or(String::new(), |a| format!(" of {a} MiB that can be had"));
         let verdict = if self.fits { "fits" } else { "DOES NOT FIT" };

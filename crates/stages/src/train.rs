@@ -51,10 +51,13 @@ pub struct Summary {
     pub train_loss: f64,
     /// Seconds of the loop alone, without load and evaluation.
     pub train_seconds: f64,
-    /// Tokens (there are no pads) / `train_seconds`.
+    /// Tokens of the rows (each counted whole, there are no pads) / `train_seconds`.
     pub tokens_per_second: f64,
     /// Tokens that were trained.
     pub trained_tokens: u64,
+    /// Tokens that were computed once for several rows of a batch that begin alike. They count in `tokens_per_second` all the same: it
+    /// says how fast rows are worked off.
+    pub shared_tokens: u64,
     /// Most memory held at once, in MiB.
     pub peak_rss_mb: u64,
     /// The held-out rows' verdict.
@@ -189,6 +192,7 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
         train_seconds: trained.train_seconds,
         tokens_per_second: trained.tokens_per_second,
         trained_tokens: trained.trained_tokens,
+        shared_tokens: trained.shared_tokens,
         peak_rss_mb,
         metrics: Metrics { before: first.as_ref().map(|m| m.report.clone()), after: after.as_ref().map(|m| m.report.clone()) },
         result,

@@ -102,6 +102,19 @@ pub struct TrainingArguments {
     pub gradient_checkpointing: bool,
     /// Accepted for compatibility: training runs on the CPU.
     pub use_cpu: bool,
+    /// Rows of a batch that begin with the same tokens (a common prompt) compute these once. The result is the same but for
+    /// rounding; off by itself where dropout makes rows differ.
+    pub share_prefixes: bool,
+    /// Most tokens that are computed in one pass forward and backward; a batch of more is computed in parts with the same result
+    /// but for rounding, in less memory. If not given, a number that suits what is trained. A single row is never divided.
+    pub tokens_per_pass: Option<usize>,
+    /// Whether results of layers that do not train (below the first that does) are kept from epoch to epoch, rounded to
+    /// bfloat16. `auto`: if there is more than one epoch and a budget suffices.
+    pub frozen_prefix_cache: PrefixCache,
+    /// MiB of memory that results of frozen layers may take.
+    pub frozen_prefix_cache_memory_mb: u64,
+    /// MiB of disk (in the output directory, until the run is done) that results of frozen layers may take.
+    pub frozen_prefix_cache_disk_mb: u64,
 }
 
 impl Default for TrainingArguments {
@@ -145,6 +158,11 @@ impl Default for TrainingArguments {
             fp16: false,
             gradient_checkpointing: false,
             use_cpu: true,
+            share_prefixes: true,
+            tokens_per_pass: None,
+            frozen_prefix_cache: PrefixCache::Auto,
+            frozen_prefix_cache_memory_mb: 2048,
+            frozen_prefix_cache_disk_mb: 16384,
         }
     }
 }
@@ -224,6 +242,20 @@ pub enum SamplingStrategy {
     /// Rows of like length together, batches in random order. Rows are packed without padding, so this saves nothing
     /// here; it evens out memory.
     GroupByLength,
+}
+
+/// Where results of frozen layers are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PrefixCache {
+    /// In memory or on disk, if there is more than one epoch and the budget of either suffices.
+    Auto,
+    /// In memory.
+    Memory,
+    /// In a file in the output directory.
+    Disk,
+    /// Nowhere: they are computed in every epoch, without rounding.
+    Off,
 }
 
 /// One place that receives metrics besides `metrics.jsonl`.
@@ -350,6 +382,7 @@ impl TrainingArguments {
         positive("per_device_train_batch_size", self.per_device_train_batch_size)?;
         positive("per_device_eval_batch_size", self.per_device_eval_batch_size)?;
         positive("gradient_accumulation_steps", self.gradient_accumulation_steps)?;
+        positive("tokens_per_pass", self.tokens_per_pass.unwrap_or(1))?;
         if self.max_steps == 0 || self.max_steps < -1 {
             return refuse("max_steps", self.max_steps.to_string(), "must be positive, or -1 to let num_train_epochs decide");
         }

@@ -7,6 +7,7 @@
 //! | what one step does, and what happens around it | [`mod@run`]: the loop, top to bottom |
 //! | which rows a step sees, and its learning rate | [`order`], [`schedule`] |
 //! | what is minimised | `objective` |
+//! | what of it is computed only once a run | `prefix` |
 //! | what a run tells and asks | [`observe`] |
 //! | what a run will need, beforehand | [`mod@plan`] |
 //! | how a run survives being killed | `save` (and `load`) |
@@ -20,8 +21,11 @@ pub mod finetuning;
 pub mod load;
 mod objective;
 pub mod observe;
+#[cfg(test)]
+mod once;
 pub mod order;
 pub mod plan;
+mod prefix;
 pub mod prepare;
 mod progress;
 pub mod run;
@@ -34,6 +38,7 @@ pub use error::{Result, TrainError};
 pub use finetuning::{FINETUNING_ALIASES, FinetuningArguments, FinetuningType};
 pub use objective::HeldOutLoss;
 pub use observe::{Clock, Evaluator, Event, Observer};
+pub use prefix::{PrefixPlace, PrefixPlan};
 pub use prepare::{Prepared, prepare};
 pub use run::{Job, Outcome, ResumePoint, TrainReport, resume_point, run};
 pub use save::OutputDir;

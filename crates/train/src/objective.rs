@@ -4,20 +4,33 @@
 //! another implementation, not another loop.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use dataset::{Batch, Rendered};
+use dataset::Rendered;
+use dataset::share::{SharedBatch, groups};
 use engine::{Arena, Mode, ParamStore, Segments, Tape, Target, TokenKey};
 use model::{Decoder, ModelError};
 
+use crate::arguments::TrainingArguments;
 use crate::observe::{Evaluator, EvaluatorError};
+use crate::prefix::{Prefix, PrefixPlace, PrefixPlan};
 
 /// Size of a row: what the loop needs to order, count and normalise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RowSize {
-    /// Tokens computed.
+    /// Tokens of the row, each counted however little of it has to be computed.
     pub tokens: usize,
     /// Tokens that are trained.
     pub trained: usize,
+}
+
+/// What was done for some rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Done {
+    /// Sum of the rows' token losses.
+    pub loss: f64,
+    /// Tokens that were not computed because another row of the batch begins with the same ones.
+    pub shared_tokens: u64,
 }
 
 /// Something to minimise over rows of data.
@@ -35,7 +48,12 @@ pub(crate) trait Objective {
     ///
     /// # Errors
     /// If the model cannot compute these rows.
-    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, ModelError>;
+    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<Done, ModelError>;
+
+    /// What the user should know of what happened since the last call.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Next-token prediction: the mean of -log p over the trained tokens.
@@ -46,29 +64,94 @@ pub(crate) struct NextToken<'a> {
     numbers: Vec<usize>,
     sizes: Vec<RowSize>,
     seed: u64,
+    /// Rows that begin alike compute that once.
+    share: bool,
+    /// Most tokens of one pass forward and backward, unless a row has more.
+    pass_tokens: usize,
+    prefix: Option<Prefix<'a>>,
+    /// The residual stream behind the frozen layers.
+    states: Vec<f32>,
 }
 
 impl<'a> NextToken<'a> {
     /// An objective over those of `rows` that have a trained token.
-    pub fn new(decoder: &'a Decoder, arena: &'a Arena, rows: &'a [Rendered], seed: u64) -> Self {
+    pub fn new(decoder: &'a Decoder, arena: &'a Arena, rows: &'a [Rendered], arguments: &TrainingArguments) -> Self {
         let kept = rows.iter().enumerate().filter(|(_, row)| row.trained_tokens() > 0);
         let (numbers, rows): (Vec<usize>, Vec<&Rendered>) = kept.map(|(index, row)| (index + 1, row)).unzip();
         let sizes = rows.iter().map(|row| RowSize { tokens: row.input_ids.len(), trained: row.trained_tokens() }).collect();
-        Self { decoder, arena, rows, numbers, sizes, seed }
+        Self {
+            decoder,
+            arena,
+            rows,
+            numbers,
+            sizes,
+            seed: arguments.seed,
+            // Dropout is keyed by the row: with it no two rows are alike.
+            share: arguments.share_prefixes && !decoder.drops(),
+            pass_tokens: arguments.tokens_per_pass.unwrap_or_else(|| pass_tokens(decoder)),
+            prefix: None,
+            states: Vec::new(),
+        }
+    }
+
+    /// Keeps what frozen layers compute; in a file in `dir`, if it is to be the disk, for a model that `identity` names.
+    ///
+    /// # Errors
+    /// If the model cannot compute a row.
+    pub fn keep_prefix(mut self, plan: PrefixPlan, dir: &Path, identity: &str, params: &ParamStore) -> Result<Self, ModelError> {
+        let prefix = Prefix::new(self.decoder, self.arena, plan.layers, &self.rows);
+        self.prefix = Some(match plan.place {
+            PrefixPlace::Memory => prefix,
+            PrefixPlace::Disk => prefix.on_disk(dir, identity, params)?,
+        });
+        Ok(self)
+    }
+
+    /// Computes the frozen layers as ever but keeps nothing.
+    #[cfg(test)]
+    pub fn forget_prefix(mut self) -> Self {
+        self.prefix = self.prefix.map(Prefix::forgetful);
+        self
     }
 
     /// The rows that are trained.
     pub fn rows(&self) -> &[&'a Rendered] {
         &self.rows
     }
+
+    /// Brings what frozen layers compute for these rows to where it is kept; the tokens that had to be computed for that.
+    pub fn prepare(&mut self, params: &ParamStore, rows: &[usize]) -> Result<u64, ModelError> {
+        let Some(prefix) = &mut self.prefix else { return Ok(0) };
+        let before = prefix.computed();
+        for &row in rows {
+            let batch = SharedBatch::new(&[self.rows[row]], false);
+            prefix.states(params, &batch.forest, &[row], &mut self.states)?;
+        }
+        Ok(prefix.computed() - before)
+    }
+
+    /// Forward and backward for rows that are computed together.
+    fn pass(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, weight: f32, longest: usize) -> Result<Done, ModelError> {
+        let list: Vec<&Rendered> = rows.iter().map(|&row| self.rows[row]).collect();
+        let batch = SharedBatch::new(&list, self.share);
+        if let Some(prefix) = &mut self.prefix {
+            prefix.states(params, &batch.forest, rows, &mut self.states)?;
+        }
+        // Dropout is keyed by the row's own key, so masks do not depend on how rows are batched.
+        let tokens = if self.share { Vec::new() } else { TokenKey::for_rows(&batch.keys, &batch.lengths) };
+        let mut tape = Tape::new(params, self.arena, Mode::Training { seed: self.seed, step, tokens });
+        let below = self.prefix.as_ref().map(|prefix| (prefix.layers(), &self.states[..]));
+        let log_probs = log_probs(&mut tape, self.decoder, &batch, weight, longest, below)?;
+        tape.backward();
+        let loss = -log_probs.iter().zip(&batch.targets).map(|(&p, target)| f64::from(p) * f64::from(target.rows)).sum::<f64>();
+        Ok(Done { loss, shared_tokens: batch.spared as u64 })
+    }
 }
 
 impl NextToken<'_> {
     /// Runs forward only, as an evaluation would; the sum of the rows' token losses.
     pub fn look(&self, params: &ParamStore, rows: &[usize]) -> Result<f64, ModelError> {
-        let batch = Batch::new(rows.iter().map(|&row| self.rows[row]));
-        let mut tape = Tape::inference(params, self.arena);
-        Ok(-log_probs(&mut tape, self.decoder, &batch, 0.0)?.iter().map(|&p| f64::from(p)).sum::<f64>())
+        Ok(loss_of(self.decoder, params, self.arena, &rows.iter().map(|&row| self.rows[row]).collect::<Vec<_>>())?.0)
     }
 }
 
@@ -81,25 +164,69 @@ impl Objective for NextToken<'_> {
         self.numbers[row]
     }
 
-    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<f64, ModelError> {
-        let batch = Batch::new(rows.iter().map(|&row| self.rows[row]));
-        // Dropout is keyed by the row's own key, so masks do not depend on how rows are batched.
-        let mode = Mode::Training { seed: self.seed, step, tokens: TokenKey::for_rows(&batch.keys, &batch.lengths) };
-        let mut tape = Tape::new(params, self.arena, mode);
-        let log_probs = log_probs(&mut tape, self.decoder, &batch, 1.0 / normaliser as f32)?;
-        tape.backward();
-        Ok(-log_probs.iter().map(|&p| f64::from(p)).sum::<f64>())
+    fn accumulate(&mut self, params: &mut ParamStore, rows: &[usize], step: u64, normaliser: u64) -> Result<Done, ModelError> {
+        let list: Vec<&Rendered> = rows.iter().map(|&row| self.rows[row]).collect();
+        let longest = list.iter().map(|row| row.input_ids.len()).max().unwrap_or(0);
+        let mut done = Done::default();
+        for group in groups(&list, self.share, self.pass_tokens) {
+            let group: Vec<usize> = group.into_iter().map(|i| rows[i]).collect();
+            let of_group = self.pass(params, &group, step, 1.0 / normaliser as f32, longest)?;
+            done.loss += of_group.loss;
+            done.shared_tokens += of_group.shared_tokens;
+        }
+        Ok(done)
+    }
+
+    fn take_notes(&mut self) -> Vec<String> {
+        self.prefix.as_mut().map(Prefix::take_notes).unwrap_or_default()
     }
 }
 
-/// Runs the model over a batch: log-probabilities of its trained tokens in order. Rows stay apart, and logits are computed
-/// for those tokens only.
-fn log_probs(tape: &mut Tape<'_>, decoder: &Decoder, batch: &Batch, weight: f32) -> Result<Vec<f32>, ModelError> {
-    let segments = Segments::from_lengths(&batch.lengths);
-    let hidden = decoder.forward(tape, &batch.input_ids, &segments, None)?;
-    let targets: Vec<Target> =
-        batch.targets().iter().map(|target| Target { row: target.position as u32, token: target.token, weight }).collect();
+/// Most tokens of one pass, by what trains: rows are independent, so a batch may be computed in parts whose activations stay in
+/// the cache. Each part reads all weights again and, where whole matrices train, adds to all of their gradients again.
+fn pass_tokens(decoder: &Decoder) -> usize {
+    if decoder.trains_matrices() { PASS_TOKENS_MATRICES } else { PASS_TOKENS }
+}
+
+/// With low-rank branches, or little else, trained.
+const PASS_TOKENS: usize = 1024;
+/// With whole matrices trained.
+const PASS_TOKENS_MATRICES: usize = 4096;
+
+/// Runs the model over a batch: log-probabilities of its targets in order. Rows stay apart, and logits, and all that only they
+/// need of the last layer, are computed for those tokens only. `below` is the residual stream before a layer, if the layers below
+/// need not run.
+fn log_probs(
+    tape: &mut Tape<'_>,
+    decoder: &Decoder,
+    batch: &SharedBatch,
+    weight: f32,
+    longest: usize,
+    below: Option<(usize, &[f32])>,
+) -> Result<Vec<f32>, ModelError> {
+    let segments = Segments::tree(&batch.forest.parts())?.reaching(longest);
+    let (wanted, places) = batch.wanted();
+    let hidden = match below {
+        None => decoder.forward_rows(tape, &batch.input_ids, &segments, None, Some(&wanted))?,
+        Some((layers, states)) => {
+            let x = tape.input(segments.tokens(), decoder.config.hidden_size, states)?;
+            decoder.forward_from(tape, x, &segments, None, layers, Some(&wanted))?
+        }
+    };
+    let target =
+        |(target, &row): (&dataset::share::SharedTarget, &u32)| Target { row, token: target.token, weight: weight * target.rows as f32 };
+    let targets: Vec<Target> = batch.targets.iter().zip(&places).map(target).collect();
     Ok(tape.cross_entropy(&hidden, decoder.head(), &targets)?)
+}
+
+/// Sum of the rows' token losses, and their number, forward only.
+fn loss_of(decoder: &Decoder, params: &ParamStore, arena: &Arena, rows: &[&Rendered]) -> Result<(f64, u64), ModelError> {
+    let batch = SharedBatch::new(rows, true);
+    let mut tape = Tape::inference(params, arena);
+    let log_probs = log_probs(&mut tape, decoder, &batch, 0.0, batch.longest, None)?;
+    let rows = || batch.targets.iter().map(|target| target.rows);
+    let loss = -log_probs.iter().zip(rows()).map(|(&p, rows)| f64::from(p) * f64::from(rows)).sum::<f64>();
+    Ok((loss, rows().map(u64::from).sum()))
 }
 
 /// The plainest evaluator: loss and perplexity of held-out rows.
@@ -119,10 +246,9 @@ impl Evaluator for HeldOutLoss<'_> {
     fn evaluate(&mut self, decoder: &Decoder, params: &ParamStore, arena: &Arena) -> Result<BTreeMap<String, f64>, EvaluatorError> {
         let (mut sum, mut tokens) = (0.0, 0u64);
         for rows in self.rows.chunks(self.batch_size) {
-            let mut tape = Tape::inference(params, arena);
-            let log_probs = log_probs(&mut tape, decoder, &Batch::new(rows), 0.0)?;
-            sum -= log_probs.iter().map(|&p| f64::from(p)).sum::<f64>();
-            tokens += log_probs.len() as u64;
+            let (loss, predicted) = loss_of(decoder, params, arena, &rows.iter().collect::<Vec<_>>())?;
+            sum += loss;
+            tokens += predicted;
         }
         if tokens == 0 {
             return Err("the held-out rows have no token to predict".into());

@@ -3,6 +3,8 @@
 //! Two halves. [`measure`] runs a few real batches, the largest of the whole run among them, without changing a weight.
 //! [`plan`] is arithmetic on these numbers and the [`Facts`] that the caller knows.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use crate::arguments::{SaveStrategy, Steps, Strategy, TrainingArguments};
@@ -11,6 +13,7 @@ use crate::finetuning::FinetuningType;
 use crate::objective::{NextToken, Objective, RowSize};
 use crate::observe::Clock;
 use crate::order;
+use crate::prefix::{self, PrefixPlace, PrefixPlan};
 use dataset::Rendered;
 use engine::{AdamW, AdamWConfig, Arena, ParamStore};
 use model::{Decoder, ModelError};
@@ -31,11 +34,15 @@ pub struct Measured {
     pub tokens: u64,
     /// Seconds a token of forward and backward pass.
     pub train_seconds_per_token: f64,
+    /// What is kept of frozen layers, which is then not in [`Self::train_seconds_per_token`].
+    pub frozen_prefix: Option<PrefixPlan>,
+    /// Seconds a token of the frozen layers, paid in the first epoch.
+    pub prefix_seconds_per_token: f64,
     /// Seconds a token of the forward pass alone.
     pub forward_seconds_per_token: f64,
     /// Seconds of one update of the weights.
     pub update_seconds: f64,
-    /// Tokens of the largest batch of the run.
+    /// Tokens of the largest batch of the run: what is computed of it in one pass is at most `tokens_per_pass`.
     pub largest_batch_tokens: u64,
     /// Peak of activations in that batch.
     pub activation_bytes: u64,
@@ -86,8 +93,10 @@ pub struct Phase {
 pub struct Plan {
     /// Optimizer steps.
     pub steps: u64,
-    /// Tokens computed.
+    /// Tokens of all rows of all epochs.
     pub tokens: u64,
+    /// What is kept of frozen layers, and where.
+    pub frozen_prefix: Option<PrefixPlan>,
     /// Phases in order.
     pub phases: Vec<Phase>,
     /// The largest memory peak.
@@ -153,15 +162,22 @@ pub fn measure(
     clock: &dyn Clock,
     batches: usize,
 ) -> Result<Measured> {
-    let mut objective = NextToken::new(decoder, arena, rows, arguments.seed);
+    let mut objective = NextToken::new(decoder, arena, rows, arguments);
     if objective.sizes().is_empty() {
         return Err(TrainError::NothingTrained { rows: rows.len() });
     }
     let sizes = objective.sizes().to_vec();
+    let steps = arguments.steps_for(sizes.len());
+    let (frozen_prefix, _) = prefix::decide(decoder, arguments, &steps, objective.rows())?;
+    let model = |why: ModelError| TrainError::Model { step: 0, why: why.to_string() };
+    if let Some(plan) = frozen_prefix {
+        // For a few batches memory is good enough, whatever the run will use.
+        let plan = PrefixPlan { place: PrefixPlace::Memory, ..plan };
+        objective = objective.keep_prefix(plan, Path::new(""), "", params).map_err(model)?;
+    }
     let tokens_of = |batch: &[usize]| batch.iter().map(|&row| sizes[row].tokens as u64).sum::<u64>();
     let lengths: Vec<usize> = sizes.iter().map(|size| size.tokens).collect();
-    let work = workload(arguments, &arguments.steps_for(sizes.len()), &sizes);
-    let model = |why: ModelError| TrainError::Model { step: 0, why: why.to_string() };
+    let work = workload(arguments, &steps, &sizes);
 
     arena.reset_peak();
     params.zero_grads();
@@ -176,6 +192,10 @@ pub fn measure(
         work()?;
         Ok::<f64, TrainError>(clock.seconds() - start)
     };
+    let mut prefix_tokens = 0;
+    let prefix = seconds(&mut || {
+        ordinary.iter().try_for_each(|batch| objective.prepare(params, batch).map(|tokens| prefix_tokens += tokens).map_err(model))
+    })?;
     let train =
         seconds(&mut || ordinary.iter().try_for_each(|batch| objective.accumulate(params, batch, 0, 1).map(|_| ()).map_err(model)))?;
     let forward = seconds(&mut || ordinary.iter().try_for_each(|batch| objective.look(params, batch).map(|_| ()).map_err(model)))?;
@@ -190,6 +210,8 @@ pub fn measure(
         batches: ordinary.len(),
         tokens,
         train_seconds_per_token: train / tokens as f64,
+        frozen_prefix,
+        prefix_seconds_per_token: if prefix_tokens > 0 { prefix / prefix_tokens as f64 } else { 0.0 },
         forward_seconds_per_token: forward / tokens as f64,
         update_seconds,
         largest_batch_tokens: tokens_of(&work.largest),
@@ -206,10 +228,11 @@ pub fn plan(arguments: &TrainingArguments, rows: &[Rendered], facts: &Facts, mea
         .collect();
     let steps = arguments.steps_for(sizes.len());
     let work = workload(arguments, &steps, &sizes);
-    predict(arguments, &steps, work.tokens, facts, measured)
+    predict(arguments, &steps, work.tokens, sizes.iter().map(|size| size.tokens as u64).sum(), facts, measured)
 }
 
-fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, facts: &Facts, measured: &Measured) -> Plan {
+/// `tokens` are those of the run, `epoch` those of an epoch.
+fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, epoch: u64, facts: &Facts, measured: &Measured) -> Plan {
     let lora = facts.finetuning == FinetuningType::Lora;
     // Gradients and both moments; their zeros take no memory until the first step touches them.
     let state = 3 * F32 * facts.trainable_parameters;
@@ -230,7 +253,8 @@ fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, facts: &Fa
     // A new checkpoint is whole before an old one goes, and the best one may stay beside the newest.
     let kept = arguments.save_total_limit.map_or(saves, |limit| saves.min(limit.max(2) as u64 + 1)).max(1);
 
-    let training = facts.resident_bytes + state + measured.activation_bytes;
+    let kept_in = |place| measured.frozen_prefix.filter(|plan| plan.place == place).map_or(0, |plan| plan.bytes);
+    let training = facts.resident_bytes + state + measured.activation_bytes + kept_in(PrefixPlace::Memory);
     // Evaluation keeps no activations of earlier layers; a training batch's peak bounds it from above.
     let evaluating = facts.resident_bytes + measured.activation_bytes / 4;
     let forward = measured.forward_seconds_per_token;
@@ -243,11 +267,12 @@ fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, facts: &Fa
     };
     let around = facts.evaluation_tokens > 0;
     let evaluation_seconds = facts.evaluation_tokens as f64 * forward;
-    let train_seconds = tokens as f64 * measured.train_seconds_per_token + steps.total as f64 * measured.update_seconds;
+    let frozen_seconds = epoch.min(tokens) as f64 * measured.prefix_seconds_per_token;
+    let train_seconds = frozen_seconds + tokens as f64 * measured.train_seconds_per_token + steps.total as f64 * measured.update_seconds;
     let within = evaluations > 0 && facts.validation_tokens > 0;
     let within_seconds = evaluations as f64 * facts.validation_tokens as f64 * forward;
     add(around, "evaluate before", evaluation_seconds, evaluating, 0);
-    add(true, "train", train_seconds, training, 0);
+    add(true, "train", train_seconds, training, kept_in(PrefixPlace::Disk));
     add(within, "evaluate during", within_seconds, evaluating + state, 0);
     add(saves > 0, "checkpoints", saves as f64 * written(checkpoint), facts.resident_bytes + state, kept * checkpoint);
     add(around, "evaluate after", evaluation_seconds, evaluating, 0);
@@ -264,6 +289,7 @@ fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, facts: &Fa
     Plan {
         steps: steps.total,
         tokens,
+        frozen_prefix: measured.frozen_prefix,
         memory_bytes,
         disk_bytes,
         seconds: phases.iter().map(|phase| phase.seconds).sum(),
@@ -378,6 +404,8 @@ mod tests {
             batches: 3,
             tokens: 3000,
             train_seconds_per_token: 2e-3,
+            frozen_prefix: None,
+            prefix_seconds_per_token: 0.0,
             forward_seconds_per_token: 1e-3,
             update_seconds: 0.01,
             largest_batch_tokens: 1200,
@@ -397,7 +425,7 @@ mod tests {
     }
 
     fn predicted(arguments: &TrainingArguments, facts: &Facts) -> Plan {
-        predict(arguments, &arguments.steps_for(640), 50_000, facts, &measured())
+        predict(arguments, &arguments.steps_for(640), 50_000, 50_000, facts, &measured())
     }
 
     #[test]
@@ -412,6 +440,22 @@ mod tests {
         assert_eq!(phase("merge").disk_bytes, 270_000_000);
         assert!((plan.seconds - plan.phases.iter().map(|p| p.seconds).sum::<f64>()).abs() < 1e-9);
         assert_eq!((plan.memory_fits, plan.disk_fits, plan.advice.len()), (Some(true), Some(true), 0));
+    }
+
+    #[test]
+    fn frozen_layers_cost_time_in_the_first_epoch_and_room_where_they_are_kept() {
+        let (arguments, facts) = (arguments(), facts());
+        let with = |place: Option<PrefixPlace>| {
+            let kept = place.map(|place| PrefixPlan { layers: 3, bytes: GIB, place });
+            let measured = Measured { frozen_prefix: kept, prefix_seconds_per_token: 1e-3, ..measured() };
+            let plan = predict(&arguments, &arguments.steps_for(640), 100_000, 50_000, &facts, &measured);
+            assert_eq!(plan.frozen_prefix, kept);
+            plan.phases.into_iter().find(|phase| phase.name == "train").unwrap()
+        };
+        let (plain, memory, disk) = (with(None), with(Some(PrefixPlace::Memory)), with(Some(PrefixPlace::Disk)));
+        assert_eq!((memory.memory_bytes - plain.memory_bytes, disk.memory_bytes), (GIB, plain.memory_bytes));
+        assert_eq!((disk.disk_bytes, memory.disk_bytes), (GIB, 0));
+        assert!((plain.seconds - (100_000.0 * 2e-3 + 50_000.0 * 1e-3 + 40.0 * 0.01)).abs() < 1e-9);
     }
 
     #[test]

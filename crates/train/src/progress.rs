@@ -54,8 +54,11 @@ pub struct Progress {
     pub window: LossSum,
     /// Losses of the whole run.
     pub whole: LossSum,
-    /// Tokens of the whole run, trained or not.
+    /// Tokens of the rows of the whole run, trained or not.
     pub tokens: u64,
+    /// Tokens of these that were computed once for several rows.
+    #[serde(default)]
+    pub shared_tokens: u64,
     /// Seconds spent in the loop, without evaluation and saving.
     pub train_seconds: f64,
     /// The best evaluation so far.

@@ -18,7 +18,9 @@ use crate::load;
 use crate::objective::{NextToken, Objective};
 use crate::observe::{Clock, EvaluationRecord, Evaluator, EvaluatorError, Event, LogRecord, Observer, Start, StepRecord};
 use crate::order;
+use crate::prefix::{self, PrefixPlace};
 use crate::progress::{LossSum, Progress};
+use crate::save;
 use crate::save::checkpoint::{self, Export, FORMAT, Saved};
 use crate::save::disk::{Disk, RealDisk};
 use crate::save::{EventsFile, MetricsFile, OutputDir};
@@ -76,8 +78,11 @@ pub struct TrainReport {
     pub train_loss: f64,
     /// Seconds of the loop alone, without evaluation and saving.
     pub train_seconds: f64,
-    /// Tokens computed (there is no padding).
+    /// Tokens of the rows that were trained on, every row counted whole (there is no padding). This is what speeds refer to, also
+    /// where less had to be computed.
     pub tokens: u64,
+    /// Tokens of these that were computed once for several rows of a batch that begin alike: not computed again.
+    pub shared_tokens: u64,
     /// Tokens trained.
     pub trained_tokens: u64,
     /// `tokens / train_seconds`.
@@ -98,13 +103,27 @@ pub struct TrainReport {
 /// See [`TrainError`]; whatever happens, checkpoints that were reported as saved stay whole.
 pub fn run(job: Job<'_>, observer: &mut dyn Observer, clock: &dyn Clock, evaluator: Option<&mut dyn Evaluator>) -> Result<TrainReport> {
     let Job { decoder, params, arena, total_parameters, rows, arguments, output, recipe, export } = job;
-    let mut objective = NextToken::new(decoder, arena, rows, arguments.seed);
+    let mut objective = NextToken::new(decoder, arena, rows, arguments);
     let left_out = rows.len() - objective.rows().len();
     if left_out == rows.len() {
         return Err(TrainError::NothingTrained { rows: rows.len() });
     }
     if left_out > 0 {
         observer.on(Event::Message(&format!("{left_out} of {} rows have no trained token and are left out", rows.len())));
+    }
+    let steps = arguments.steps_for(objective.rows().len());
+    let (kept, note) = prefix::decide(decoder, arguments, &steps, objective.rows())?;
+    note.iter().for_each(|note| observer.on(Event::Message(note)));
+    if let Some(plan) = kept {
+        let model = recipe.iter().rev().find(|(key, _)| key == "model").map_or("", |(_, model)| model);
+        objective =
+            objective.keep_prefix(plan, output.path(), model, params).map_err(|why| TrainError::Model { step: 0, why: why.to_string() })?;
+        let place = match plan.place {
+            PrefixPlace::Memory => "in memory",
+            PrefixPlace::Disk => "on disk",
+        };
+        let mib = plan.bytes.div_ceil(1 << 20);
+        observer.on(Event::Message(&format!("results of the {} frozen layers are kept {place}: {mib} MiB", plan.layers)));
     }
     let mut whole_recipe = recipe.to_vec();
     let added = arguments.fingerprint().into_iter().chain([("training rows (sha256)".to_owned(), hash_rows(objective.rows()))]);
@@ -124,7 +143,15 @@ pub fn run(job: Job<'_>, observer: &mut dyn Observer, clock: &dyn Clock, evaluat
             }
         }),
     };
-    train(&mut objective, params, &setup, observer, clock, evaluate.as_mut().map(|e| e as _))
+    let report = train(&mut objective, params, &setup, observer, clock, evaluate.as_mut().map(|e| e as _))?;
+    if report.outcome != Outcome::Interrupted {
+        save::prefix::remove(output.path());
+    }
+    if report.shared_tokens > 0 {
+        let (shared, all) = (report.shared_tokens, report.tokens);
+        observer.on(Event::Message(&format!("{shared} of {all} tokens were not computed again: rows of a batch began with the same ones")));
+    }
+    Ok(report)
 }
 
 /// Where a run in this directory would go on.
@@ -248,15 +275,18 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
                 files.save(&progress, params, &optimizer, observer)?;
                 return Ok(report(Outcome::Interrupted, arguments, &steps, &progress, progress.step, &files));
             }
-            let loss = objective
+            let done = objective
                 .accumulate(params, batch, progress.step, group_trained)
                 .map_err(|why| TrainError::Model { step: number, why: why.to_string() })?;
+            objective.take_notes().iter().for_each(|note| observer.on(Event::Message(note)));
+            let loss = done.loss;
             if !loss.is_finite() {
                 let rows = batch.iter().map(|&row| objective.number(row).to_string()).collect::<Vec<_>>().join(", ");
                 return Err(TrainError::NonFiniteLoss { step: number, loss, rows });
             }
             let sizes = batch.iter().map(|&row| sizes[row]);
             progress.group.add(LossSum { loss, tokens: sizes.clone().map(|size| size.trained as u64).sum() });
+            progress.shared_tokens += done.shared_tokens;
             progress.tokens += sizes.map(|size| size.tokens as u64).sum::<u64>();
             progress.batches += 1;
         }
@@ -528,6 +558,7 @@ fn report<E>(
         train_loss: whole.mean(),
         train_seconds: progress.train_seconds,
         tokens: progress.tokens,
+        shared_tokens: progress.shared_tokens,
         trained_tokens: whole.tokens,
         tokens_per_second: if progress.train_seconds > 0.0 { progress.tokens as f64 / progress.train_seconds } else { 0.0 },
         best: progress.best.as_ref().map(|best| (best.step, best.value)),

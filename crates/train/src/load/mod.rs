@@ -2,4 +2,5 @@
 
 pub(crate) mod checkpoint;
 pub mod metrics;
+pub(crate) mod prefix;
 mod tensors;

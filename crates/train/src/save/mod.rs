@@ -14,6 +14,7 @@ mod laws;
 mod lines;
 mod metrics;
 mod output;
+pub(crate) mod prefix;
 mod tensors;
 
 pub(crate) use events::EventsFile;
