@@ -107,6 +107,30 @@ fn a_row_scores_the_same_alone_packed_and_in_any_batch() {
 }
 
 #[test]
+fn prompts_that_begin_alike_score_as_each_alone() {
+    let golden = golden();
+    let id = |i: usize| 3 + (i * i % 40) as u32;
+    let beginning: Vec<u32> = (0..12).map(id).collect();
+    let with = |rest: &[usize]| beginning.iter().copied().chain(rest.iter().map(|&i| id(i))).collect::<Vec<u32>>();
+    // One prompt is the beginning of all others, two are the same, two share more.
+    let alike = [with(&[5, 6]), with(&[]), with(&[9]), with(&[5, 6]), with(&[5, 7, 1])];
+    let mut mixed = alike.to_vec();
+    mixed.insert(2, vec![id(7), id(3)]);
+    for name in MODELS {
+        let decoder = load(name);
+        for tokens in golden["labels"].as_object().unwrap().values() {
+            let scorer = Scorer::new(&labels(&lists(tokens)), Some(2)).unwrap();
+            for prompts in [&alike[..], &mixed] {
+                let together = score(&decoder, &scorer, prompts);
+                for (p, want) in prompts.iter().zip(&together) {
+                    assert_close(&score(&decoder, &scorer, std::slice::from_ref(p)).remove(0), want, name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
 fn many_rows_come_back_in_their_order_with_progress() {
     let decoder = load("llama_gqa");
     let scorer = Scorer::new(&labels(&[vec![8, 9], vec![19]]), None).unwrap();
