@@ -1,8 +1,7 @@
 //! Products of bf16 operands.
 
 use super::finish::Finish;
-use super::lanes::round_bits;
-use super::run::{Job, Left, Right};
+use super::run::{Job, Left, Right, prefetch};
 use super::tile::bf16_tile;
 use super::{Bf16Panels, Epilogue, PANEL, turn};
 use crate::cpu::{Bf16Path, Isa};
@@ -22,22 +21,6 @@ pub(super) fn block(groups: usize) -> usize {
 pub(super) fn round_up(groups: usize, most: usize) -> usize {
     let blocks = groups.div_ceil(most).max(1);
     groups.div_ceil(blocks).next_multiple_of(32).min(most)
-}
-
-/// Asks the cache for part `part` of `parts` of `dwords` dwords at `p`.
-pub(super) fn prefetch(p: *const u32, dwords: usize, part: usize, parts: usize) {
-    let lines = dwords.div_ceil(16);
-    let (first, last) = (lines * part / parts, lines * (part + 1) / parts);
-    for line in first..last {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint; any address will do.
-        unsafe {
-            use std::arch::x86_64::*;
-            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(line * 16).cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (p, line);
-    }
 }
 
 /// Panels as they lie.
@@ -66,7 +49,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(x: Acts, arena: &Arena) -> Self {
+    pub(super) fn new(path: Bf16Path, x: Acts, arena: &Arena) -> Self {
         let (rows, cols) = (x.rows(), x.cols());
         if let Acts::Bf16(m) = x
             && cols.is_multiple_of(2)
@@ -78,13 +61,8 @@ impl Rows {
         let to = Shared::new(&mut copy[..]);
         par::ranges(rows, par::rows_per_task(cols), |first, count| {
             for i in first..first + count {
-                // SAFETY: row `i` of the copy, which is this task's.
-                let row = unsafe { to.slice(i * stride, stride) };
-                match x {
-                    Acts::F32(m) => row.iter_mut().zip(m.row(i)).for_each(|(to, x)| *to = round_bits(*x)),
-                    Acts::Bf16(m) => row[..cols].copy_from_slice(&m.data[i * m.stride..][..cols]),
-                }
-                row[cols..].fill(0);
+                // SAFETY: row `i` of the copy, which is this task's; the paths come from `cpu`, which checked the processor.
+                unsafe { turn::round(path, x, i, to.slice(i * stride, stride)) }
             }
         });
         let left = Left::rows(copy.as_ptr().cast(), stride * 2);
@@ -117,14 +95,14 @@ unsafe impl Right for Turned<'_> {
 
 /// Row-major f32, rounded: rows become the panel's outputs.
 struct RoundedRows<'a> {
-    isa: Isa,
+    path: Bf16Path,
     w: Mat<'a>,
 }
 
 // SAFETY: as for `Turned`.
 unsafe impl Right for RoundedRows<'_> {
     unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
-        unsafe { turn::columns(self.isa, Acts::F32(self.w), g, count, p * PANEL, PANEL, scratch) }
+        unsafe { turn::columns(self.path, Acts::F32(self.w), g, count, p * PANEL, PANEL, scratch) }
         scratch
     }
 
@@ -138,14 +116,14 @@ unsafe impl Right for RoundedRows<'_> {
 
 /// Row-major numbers, rounded if they are f32: columns become the panel's outputs.
 pub(super) struct Interleaved<'a> {
-    pub isa: Isa,
+    pub path: Bf16Path,
     pub x: Acts<'a>,
 }
 
 // SAFETY: as for `Turned`.
 unsafe impl Right for Interleaved<'_> {
     unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
-        unsafe { turn::interleave(self.isa, self.x, g, count, p * PANEL, PANEL, scratch) }
+        unsafe { turn::interleave(self.path, self.x, g, count, p * PANEL, PANEL, scratch) }
         scratch
     }
 
@@ -169,26 +147,26 @@ fn product<R: Right>(path: Bf16Path, out: Out, left: Left, right: &R, groups: us
 
 /// `out (+)= x·wᵀ + …` on packed weights.
 pub(super) fn nt(path: Bf16Path, out: Out, x: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
-    let acts = Rows::new(x, arena);
+    let acts = Rows::new(path, x, arena);
     let right = Packed { data: w.data(), panel: w.panel_len() };
     product(path, out, acts.left, &right, w.cols().div_ceil(2), e, 1.0);
 }
 
 /// `out (+)= x·wᵀ + …` on weights in f32.
 pub(super) fn nt_f32(path: Bf16Path, out: Out, x: Acts, w: Mat, e: &Epilogue, scale: f32, arena: &Arena) {
-    let acts = Rows::new(x, arena);
-    product(path, out, acts.left, &RoundedRows { isa: path.isa(), w }, w.cols.div_ceil(2), e, scale);
+    let acts = Rows::new(path, x, arena);
+    product(path, out, acts.left, &RoundedRows { path, w }, w.cols.div_ceil(2), e, scale);
 }
 
 /// `out (+)= dy·w + …` on packed weights.
 pub(super) fn nn(path: Bf16Path, out: Out, dy: Acts, w: &Bf16Panels, e: &Epilogue, arena: &Arena) {
-    let acts = Rows::new(dy, arena);
+    let acts = Rows::new(path, dy, arena);
     let right = Turned { isa: path.isa(), data: w.data(), pairs: w.cols().div_ceil(2) };
     product(path, out, acts.left, &right, w.rows().div_ceil(2), e, 1.0);
 }
 
 /// `out (+)= dy·w + …` on weights in f32.
 pub(super) fn nn_f32(path: Bf16Path, out: Out, dy: Acts, w: Mat, e: &Epilogue, scale: f32, arena: &Arena) {
-    let acts = Rows::new(dy, arena);
-    product(path, out, acts.left, &Interleaved { isa: path.isa(), x: Acts::F32(w) }, w.rows.div_ceil(2), e, scale);
+    let acts = Rows::new(path, dy, arena);
+    product(path, out, acts.left, &Interleaved { path, x: Acts::F32(w) }, w.rows.div_ceil(2), e, scale);
 }

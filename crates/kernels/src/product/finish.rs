@@ -1,6 +1,7 @@
 //! What happens to a tile of sums before it is stored.
 
 use super::lanes::Lanes;
+use super::run::prefetch;
 use super::{Epilogue, PANEL};
 use crate::mat::{Out, Update};
 use crate::simd::{dispatch, load_n, store_n};
@@ -60,6 +61,20 @@ impl Finish {
             (f.w, f.w_stride) = (w.data.as_ptr(), w.stride);
         }
         f
+    }
+
+    /// Asks for what will be added to a tile of the output.
+    pub(super) fn ahead(&self, (i, rows): (usize, usize), j: usize) {
+        for i in i..i + rows {
+            if !self.residual.is_null() {
+                prefetch(self.residual.wrapping_add(i * self.residual_stride + j).cast(), PANEL, 0, 1);
+            }
+            if self.add && self.out16.is_null() {
+                prefetch(self.out32.wrapping_add(i * self.stride + j).cast(), PANEL, 0, 1);
+            } else if self.add {
+                prefetch(self.out16.wrapping_add(i * self.stride + j).cast(), PANEL / 2, 0, 1);
+            }
+        }
     }
 
     /// With a factor for each column.

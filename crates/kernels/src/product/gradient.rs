@@ -52,14 +52,14 @@ fn product(path: Bf16Path, g: MatMut, left: Acts, right: Acts, scale: f32, updat
             // SAFETY: this task's part of the strip.
             unsafe {
                 let to = to.ptr().add((s * groups + g) * STRIP);
-                turn::interleave(path.isa(), left, g, PACK.min(groups - g), s * STRIP, STRIP, to);
+                turn::interleave(path, left, g, PACK.min(groups - g), s * STRIP, STRIP, to);
             }
         }
     });
     let left = Left { base: packed.as_ptr().cast(), width: STRIP, strip: groups * STRIP * 4, row: 4, group: STRIP * 4 };
     let e = Epilogue { update, ..Epilogue::default() };
     let finish = Finish::new(Out::F32(g), &e, scale);
-    let right = Interleaved { isa: path.isa(), x: right };
+    let right = Interleaved { path, x: right };
     Job {
         rows,
         cols,

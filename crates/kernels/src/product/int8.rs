@@ -7,9 +7,9 @@
 //! *Error.* Each activation is off by at most half a step, `max|x| / 254` of its block; so an element of the result is off
 //! by at most `Σ_blocks max|x_b| / 254 · Σ_{l∈b} |w_l|` beyond the rounding of the weight itself and of the f32 sums.
 
-use super::bf16::{prefetch, round_up};
+use super::bf16::round_up;
 use super::finish::Finish;
-use super::run::{Job, Left, Quant, Right};
+use super::run::{Job, Left, Quant, Right, prefetch};
 use super::tile::int8_tile;
 use super::{Epilogue, I8Panels, PANEL, turn8};
 use crate::cpu::{Int8Path, Isa};

@@ -9,6 +9,8 @@
 //! a row multiplied alone and the same row in a batch agree in every bit (for a given path, see [`crate::cpu`]).
 
 mod bf16;
+#[cfg(target_arch = "x86_64")]
+mod dots;
 mod finish;
 mod gradient;
 mod int8;

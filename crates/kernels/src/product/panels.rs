@@ -2,7 +2,7 @@
 
 use super::run::with_scratch;
 use super::{int8, turn};
-use crate::cpu::isa;
+use crate::cpu::{bf16_path, isa};
 use crate::mat::{Acts, Mat, Mat16};
 use crate::memory::Bytes;
 use crate::par::{self, Shared};
@@ -74,7 +74,7 @@ impl Bf16Panels {
         par::ranges(panels, 1, |first, count| {
             for p in first..first + count {
                 // SAFETY: panel `p`, which is this task's.
-                unsafe { turn::columns(isa(), w, 0, groups, p * PANEL, PANEL, to.slice(p * panel, panel).as_mut_ptr()) }
+                unsafe { turn::columns(bf16_path(), w, 0, groups, p * PANEL, PANEL, to.slice(p * panel, panel).as_mut_ptr()) }
             }
         });
     }

@@ -7,11 +7,13 @@ use crate::cpu::Isa;
 use crate::par;
 use std::cell::RefCell;
 
-/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1.
+/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1. Twice that where a
+/// block has to be made first.
 const TASK_ROWS: usize = 258;
 /// Tasks that there should be, if rows allow, for threads to share evenly.
 const TASKS: usize = 24;
-
+/// Rows below which a task is not cut further.
+const LEAST_ROWS: usize = 48;
 /// The broadcast operand: group `g` of row `i` is the dword at `base + i / width · strip + i % width · row + g · group`
 /// (in bytes). A tile does not straddle strips: `width` is a multiple of [`ROWS`].
 #[derive(Clone, Copy)]
@@ -96,6 +98,22 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Asks the cache for part `part` of `parts` of `dwords` dwords at `p`.
+pub(super) fn prefetch(p: *const u32, dwords: usize, part: usize, parts: usize) {
+    let lines = dwords.div_ceil(16);
+    let (first, last) = (lines * part / parts, lines * (part + 1) / parts);
+    for line in first..last {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint; any address will do.
+        unsafe {
+            use std::arch::x86_64::*;
+            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(line * 16).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (p, line);
+    }
+}
+
 /// Calls `f` with `dwords` of this thread's scratch.
 pub(super) fn with_scratch(dwords: usize, f: impl FnOnce(*mut u32)) {
     SCRATCH.with(|s| {
@@ -114,8 +132,11 @@ impl<R: Right> Job<'_, R> {
             return;
         }
         let panels = self.cols.div_ceil(PANEL);
-        let wanted = TASKS.div_ceil(panels).min(self.rows.div_ceil(8 * ROWS));
-        let strips = self.rows.div_ceil(TASK_ROWS).max(wanted);
+        let tall = self.rows.div_ceil(if R::IN_PLACE { TASK_ROWS } else { 2 * TASK_ROWS });
+        let mut strips = TASKS.div_ceil(panels).min(self.rows / LEAST_ROWS).max(tall).max(1);
+        while !(panels * strips).is_multiple_of(4) && self.rows / (strips + 1) >= LEAST_ROWS {
+            strips += 1;
+        }
         let height = self.rows.div_ceil(strips).next_multiple_of(ROWS);
         let strips = self.rows.div_ceil(height);
         par::ranges(panels * strips, 1, |first, count| {
@@ -158,6 +179,9 @@ impl<R: Right> Job<'_, R> {
                         }
                         let (a_row, a_group, first) = (self.left.row, self.left.group, b == 0);
                         let tile = Tile { a, a_row, a_group, b: right, width: PANEL, groups, acc, first, a_scales, sums, a_scale_row };
+                        if last {
+                            self.finish.ahead((first_row, count), p * PANEL);
+                        }
                         (self.tile)(count, &tile);
                         if last {
                             finish(self.isa, self.finish, acc, (first_row, count), (p * PANEL, cols));

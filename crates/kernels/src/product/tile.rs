@@ -11,14 +11,6 @@ use crate::simd::dispatch;
 
 /// Most rows of a tile: 6 x 4 sums of 16 lanes, 4 vectors of the panel and one broadcast fill 32 registers.
 pub(super) const ROWS: usize = 6;
-/// Most rows of a tile by a narrow panel (of 16 or 32 outputs).
-pub(super) const TALL: usize = 12;
-
-/// Most rows of a tile by a panel of this width.
-pub(super) fn height(width: usize) -> usize {
-    if width == PANEL { ROWS } else { TALL }
-}
-
 /// One tile over one block of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
@@ -30,7 +22,7 @@ pub(super) struct Tile {
     pub a_group: usize,
     /// `[groups][width]`.
     pub b: *const u32,
-    /// Outputs of the panel: [`PANEL`], or 16 or 32 (only a few products).
+    /// Outputs of the panel: [`PANEL`], or for the widened products also 16 or 32.
     pub width: usize,
     /// Groups in this block.
     pub groups: usize,
@@ -46,7 +38,7 @@ pub(super) struct Tile {
     pub a_scale_row: usize,
 }
 
-/// `acc (+)= a·b` on as many rows as [`height`] allows.
+/// `acc (+)= a·b` on `rows ≤ ROWS` rows.
 pub(super) type TileFn = unsafe fn(rows: usize, t: &Tile);
 
 /// The tile function of a path.
@@ -156,33 +148,33 @@ mod x86 {
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    unsafe fn rows<const R: usize, const N: usize>(t: &Tile) {
+    unsafe fn rows<const R: usize>(t: &Tile) {
         unsafe {
-            let mut acc = [[_mm512_setzero_ps(); N]; R];
+            let mut acc = [[_mm512_setzero_ps(); 4]; R];
             if !t.first {
                 for r in 0..R {
-                    for j in 0..N {
+                    for j in 0..4 {
                         acc[r][j] = _mm512_load_ps(t.acc.add(r * PANEL + j * 16));
                     }
                 }
             }
             let (mut a, mut b) = (t.a, t.b);
             for _ in 0..t.groups {
-                let mut bv = [_mm512_setzero_si512(); N];
-                for j in 0..N {
+                let mut bv = [_mm512_setzero_si512(); 4];
+                for j in 0..4 {
                     bv[j] = _mm512_load_si512(b.add(j * 16).cast());
                 }
                 for r in 0..R {
                     let av = as_bf16(_mm512_set1_epi32(a.add(r * t.a_row).cast::<i32>().read_unaligned()));
-                    for j in 0..N {
+                    for j in 0..4 {
                         acc[r][j] = _mm512_dpbf16_ps(acc[r][j], av, as_bf16(bv[j]));
                     }
                 }
                 a = a.add(t.a_group);
-                b = b.add(N * 16);
+                b = b.add(PANEL);
             }
             for r in 0..R {
-                for j in 0..N {
+                for j in 0..4 {
                     _mm512_store_ps(t.acc.add(r * PANEL + j * 16), acc[r][j]);
                 }
             }
@@ -199,18 +191,13 @@ mod x86 {
     /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
     pub(super) unsafe fn bf16(count: usize, t: &Tile) {
         unsafe {
-            macro_rules! count {
-                ($n:literal: $($r:literal)*) => {
-                    match count {
-                        $($r => rows::<$r, $n>(t),)*
-                        _ => unreachable!("a tile of {count} rows"),
-                    }
-                };
-            }
-            match t.width {
-                16 => count!(1: 1 2 3 4 5 6 7 8 9 10 11 12),
-                32 => count!(2: 1 2 3 4 5 6 7 8 9 10 11 12),
-                _ => count!(4: 1 2 3 4 5 6),
+            match count {
+                1 => rows::<1>(t),
+                2 => rows::<2>(t),
+                3 => rows::<3>(t),
+                4 => rows::<4>(t),
+                5 => rows::<5>(t),
+                _ => rows::<6>(t),
             }
         }
     }

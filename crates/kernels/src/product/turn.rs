@@ -1,11 +1,11 @@
 //! Blocks of panels made on the way: transposed, interleaved, rounded.
 //!
 //! Each function has a body in plain Rust, which says what it does, and one for AVX-512 with the same result (but for
-//! subnormal numbers, which `vcvtne2ps2bf16` takes for zeros).
+//! subnormal numbers, which AVX-512 BF16's conversion takes for zeros, as its products do).
 
 use super::PANEL;
 use super::lanes::round_bits;
-use crate::cpu::Isa;
+use crate::cpu::{Bf16Path, Isa};
 use crate::mat::Acts;
 
 /// The bf16 bits of element (`i`, `j`), zero beyond the borders.
@@ -25,13 +25,14 @@ fn bits_at(x: Acts, i: usize, j: usize) -> u32 {
 ///
 /// # Safety
 /// `count · width` writable dwords at `to`; the instruction set.
-pub(super) unsafe fn interleave(isa: Isa, x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32) {
+pub(super) unsafe fn interleave(path: Bf16Path, x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32) {
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Avx512 {
-            return x86::interleave(x, g, count, j, width, to);
+        match path {
+            Bf16Path::Avx512Bf16 => return x86::interleave_native(x, g, count, j, width, to),
+            Bf16Path::Widened(Isa::Avx512) => return x86::interleave_plain(x, g, count, j, width, to),
+            _ => (),
         }
-        let _ = isa;
         for q in 0..count {
             for c in 0..width {
                 let pair = |i| bits_at(x, 2 * (g + q) + i, j + c);
@@ -41,18 +42,38 @@ pub(super) unsafe fn interleave(isa: Isa, x: Acts, g: usize, count: usize, j: us
     }
 }
 
+/// Row `i` of `x` in bf16; zeros beyond its end.
+///
+/// # Safety
+/// The instruction set.
+pub(super) unsafe fn round(path: Bf16Path, x: Acts, i: usize, to: &mut [u16]) {
+    #[cfg(target_arch = "x86_64")]
+    unsafe {
+        match path {
+            Bf16Path::Avx512Bf16 => return x86::round_native(x, i, to),
+            Bf16Path::Widened(Isa::Avx512) => return x86::round_plain(x, i, to),
+            _ => (),
+        }
+    }
+    let _ = path;
+    for (j, to) in to.iter_mut().enumerate() {
+        *to = bits_at(x, i, j) as u16;
+    }
+}
+
 /// Columns `2g..` of rows `i..i + width` in pairs: `to [count][width]` dwords `(w[i + c][2(g + q)], w[i + c][2(g + q) +
 /// 1])`, zeros beyond the borders. `width` is a multiple of 16.
 ///
 /// # Safety
 /// `count · width` writable dwords at `to`; the instruction set.
-pub(super) unsafe fn columns(isa: Isa, w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
+pub(super) unsafe fn columns(path: Bf16Path, w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        if isa == Isa::Avx512 {
-            return x86::columns(w, g, count, i, width, to);
+        match path {
+            Bf16Path::Avx512Bf16 => return x86::columns_native(w, g, count, i, width, to),
+            Bf16Path::Widened(Isa::Avx512) => return x86::columns_plain(w, g, count, i, width, to),
+            _ => (),
         }
-        let _ = isa;
         for q in 0..count {
             for c in 0..width {
                 let pair = |l| bits_at(w, i + c, 2 * (g + q) + l);
@@ -144,54 +165,68 @@ mod x86 {
         }
     }
 
+    /// The first `n` of 32 lanes.
     #[inline(always)]
-    fn first(n: usize) -> __mmask16 {
-        if n >= 16 { 0xffff } else { (1u32 << n).wrapping_sub(1) as __mmask16 }
+    fn first(n: usize) -> __mmask32 {
+        if n >= 32 { u32::MAX } else { (1u32 << n) - 1 }
     }
 
-    /// Elements `j..j + 16` of row `i` as bf16 in the low halves of dwords, zeros beyond the borders.
+    /// Elements `j..j + 32` of row `i` as bf16, zeros beyond the borders. `NATIVE`: by the processor's conversion.
     #[inline(always)]
-    unsafe fn sixteen(x: &Acts, i: usize, j: usize) -> __m512i {
+    unsafe fn words<const NATIVE: bool>(x: &Acts, i: usize, j: usize) -> __m512i {
         unsafe {
             if i >= x.rows() || j >= x.cols() {
                 return _mm512_setzero_si512();
             }
             let mask = first(x.cols() - j);
             match x {
-                Acts::F32(m) => rounded(_mm512_maskz_loadu_ps(mask, m.data.as_ptr().add(i * m.stride + j))),
-                Acts::Bf16(m) => _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(mask, m.data.as_ptr().add(i * m.stride + j).cast())),
+                Acts::F32(m) => {
+                    let p = m.data.as_ptr().add(i * m.stride + j);
+                    let low = _mm512_maskz_loadu_ps(mask as __mmask16, p);
+                    let high = _mm512_maskz_loadu_ps((mask >> 16) as __mmask16, p.wrapping_add(16));
+                    if NATIVE {
+                        std::mem::transmute::<__m512bh, __m512i>(_mm512_cvtne2ps_pbh(high, low))
+                    } else {
+                        let low = _mm512_castsi256_si512(_mm512_cvtepi32_epi16(rounded(low)));
+                        _mm512_inserti64x4::<1>(low, _mm512_cvtepi32_epi16(rounded(high)))
+                    }
+                }
+                Acts::Bf16(m) => _mm512_maskz_loadu_epi16(mask, m.data.as_ptr().add(i * m.stride + j).cast()),
             }
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) unsafe fn interleave(x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32) {
+    #[inline(always)]
+    unsafe fn interleave<const NATIVE: bool>(x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32) {
         unsafe {
+            // Words of two vectors in turn: of their first halves, of their second halves.
+            let mut turns = [0u16; 64];
+            for l in 0..32 {
+                (turns[2 * l], turns[2 * l + 1]) = (l as u16, l as u16 + 32);
+            }
+            let (low, high) = (_mm512_loadu_si512(turns.as_ptr().cast()), _mm512_loadu_si512(turns.as_ptr().add(32).cast()));
             for q in 0..count {
-                for c in (0..width).step_by(16) {
-                    let (low, high) = (sixteen(&x, 2 * (g + q), j + c), sixteen(&x, 2 * (g + q) + 1, j + c));
-                    let pairs = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
-                    _mm512_storeu_si512(to.add(q * width + c).cast(), pairs);
+                for c in (0..width).step_by(32) {
+                    let a = words::<NATIVE>(&x, 2 * (g + q), j + c);
+                    let b = words::<NATIVE>(&x, 2 * (g + q) + 1, j + c);
+                    let to = to.add(q * width + c);
+                    _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi16(a, low, b));
+                    if c + 16 < width {
+                        _mm512_storeu_si512(to.add(16).cast(), _mm512_permutex2var_epi16(a, high, b));
+                    }
                 }
             }
         }
     }
 
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-    pub(super) unsafe fn columns(w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
+    #[inline(always)]
+    unsafe fn columns<const NATIVE: bool>(w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32) {
         unsafe {
-            // Even words of one vector, then even words of another.
-            let mut even = [0u16; 32];
-            for l in 0..32 {
-                even[l] = 2 * l as u16;
-            }
-            let even = _mm512_loadu_si512(even.as_ptr().cast());
             for c in (0..width).step_by(16) {
                 for q in (0..count).step_by(16) {
                     let mut r = [_mm512_setzero_si512(); 16];
                     for l in 0..16 {
-                        let at = 2 * (g + q);
-                        r[l] = _mm512_permutex2var_epi16(sixteen(&w, i + c + l, at), even, sixteen(&w, i + c + l, at + 16));
+                        r[l] = words::<NATIVE>(&w, i + c + l, 2 * (g + q));
                     }
                     transpose(&mut r);
                     for (l, row) in r.iter().enumerate().take(count - q) {
@@ -201,6 +236,32 @@ mod x86 {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn round<const NATIVE: bool>(x: Acts, i: usize, to: &mut [u16]) {
+        unsafe {
+            for j in (0..to.len()).step_by(32) {
+                let mask = first(to.len() - j);
+                _mm512_mask_storeu_epi16(to.as_mut_ptr().add(j).cast(), mask, words::<NATIVE>(&x, i, j));
+            }
+        }
+    }
+
+    macro_rules! both {
+        ($body:ident, $plain:ident, $native:ident, ($($arg:ident: $ty:ty),*)) => {
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+            pub(super) unsafe fn $plain($($arg: $ty),*) {
+                unsafe { $body::<false>($($arg),*) }
+            }
+            #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+            pub(super) unsafe fn $native($($arg: $ty),*) {
+                unsafe { $body::<true>($($arg),*) }
+            }
+        };
+    }
+    both!(interleave, interleave_plain, interleave_native, (x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32));
+    both!(columns, columns_plain, columns_native, (w: Acts, g: usize, count: usize, i: usize, width: usize, to: *mut u32));
+    both!(round, round_plain, round_native, (x: Acts, i: usize, to: &mut [u16]));
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) unsafe fn turned(data: *const u32, pairs: usize, p: usize, g: usize, count: usize, to: *mut u32) {
