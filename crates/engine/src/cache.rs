@@ -1,5 +1,6 @@
 //! Keys and values of what a model has already read, one slot for each running sequence.
 
+use crate::data::{ComputeDtype, Dtype};
 use crate::error::{EngineError, Result};
 use crate::segments::Segments;
 
@@ -13,21 +14,26 @@ pub struct KvCache {
     kv_dim: usize,
 }
 
-pub(crate) struct LayerCache {
-    pub(crate) keys: Vec<f32>,
-    pub(crate) values: Vec<f32>,
+/// Keys and values of a layer, in the type that attention reads.
+pub(crate) enum LayerCache {
+    F32 { keys: Vec<f32>, values: Vec<f32> },
+    Bf16 { keys: Vec<u16>, values: Vec<u16> },
 }
 
 impl KvCache {
-    /// `kv_dim` = key/value heads times head size.
+    /// A cache in f32; `kv_dim` = key/value heads times head size.
     pub fn new(layers: usize, slots: usize, capacity: usize, kv_dim: usize) -> Self {
+        Self::new_in(ComputeDtype::F32, layers, slots, capacity, kv_dim)
+    }
+
+    /// As [`Self::new`], in the type in which a model of type `compute` keeps keys and values.
+    pub fn new_in(compute: ComputeDtype, layers: usize, slots: usize, capacity: usize, kv_dim: usize) -> Self {
         let len = slots * capacity * kv_dim;
-        KvCache {
-            layers: (0..layers).map(|_| LayerCache { keys: vec![0.0; len], values: vec![0.0; len] }).collect(),
-            lengths: vec![0; slots],
-            capacity,
-            kv_dim,
-        }
+        let layer = || match compute.activations() {
+            Dtype::F32 => LayerCache::F32 { keys: vec![0.0; len], values: vec![0.0; len] },
+            Dtype::Bf16 => LayerCache::Bf16 { keys: vec![0; len], values: vec![0; len] },
+        };
+        KvCache { layers: (0..layers).map(|_| layer()).collect(), lengths: vec![0; slots], capacity, kv_dim }
     }
 
     /// Number of layers.
@@ -62,7 +68,11 @@ impl KvCache {
 
     /// Bytes that keys and values occupy.
     pub fn bytes(&self) -> usize {
-        self.layers.len() * self.slots() * self.capacity * self.kv_dim * 2 * size_of::<f32>()
+        let element = match self.layers.first() {
+            Some(LayerCache::Bf16 { .. }) => size_of::<u16>(),
+            _ => size_of::<f32>(),
+        };
+        self.layers.len() * self.slots() * self.capacity * self.kv_dim * 2 * element
     }
 
     /// Counts the new tokens of `segments` as held; call it once after the last layer of a forward pass.
@@ -94,8 +104,11 @@ impl KvCache {
         let stride = self.capacity * self.kv_dim;
         let used = self.lengths[from] * self.kv_dim;
         for layer in &mut self.layers {
-            layer.keys.copy_within(from * stride..from * stride + used, to * stride);
-            layer.values.copy_within(from * stride..from * stride + used, to * stride);
+            let range = from * stride..from * stride + used;
+            match layer {
+                LayerCache::F32 { keys, values } => [keys, values].map(|x| x.copy_within(range.clone(), to * stride)),
+                LayerCache::Bf16 { keys, values } => [keys, values].map(|x| x.copy_within(range.clone(), to * stride)),
+            };
         }
         self.lengths[to] = self.lengths[from];
     }

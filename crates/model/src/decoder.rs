@@ -440,7 +440,7 @@ impl Decoder {
 
     /// A cache for `slots` sequences of at most `capacity` tokens.
     pub fn cache(&self, slots: usize, capacity: usize) -> KvCache {
-        KvCache::new(self.config.layers, slots, capacity, self.config.kv_dim())
+        KvCache::new_in(self.compute, self.config.layers, slots, capacity, self.config.kv_dim())
     }
 
     /// Every tensor that the model has, in the order of the forward pass.

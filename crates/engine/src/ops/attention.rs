@@ -4,7 +4,7 @@
 //! came (they have to stay anyway), the output and one number for each token and head. Backward rotates again.
 
 use super::{Columns, Op};
-use crate::cache::KvCache;
+use crate::cache::{KvCache, LayerCache};
 use crate::data::{Data, Dtype, on};
 use crate::error::{EngineError, Result, check};
 use crate::rope::{RopeLayout, RopeTable};
@@ -12,9 +12,10 @@ use crate::segments::{Paths, Run, Segments};
 use crate::tape::Tape;
 use crate::tensor::{Tensor, View};
 use kernels::attention::{self, Heads, MAX_HEAD, Shape, Span};
+use kernels::element::Element;
+use kernels::paths;
 use kernels::pool::Buffer;
 use kernels::rope::{Angles, Pairs, Place, rotate, rotate_back};
-use kernels::{elementwise, paths};
 use std::sync::Arc;
 
 /// What kind of attention.
@@ -89,12 +90,109 @@ impl AttentionSpec {
 }
 
 /// What the kernels take: rotated, head-major.
-struct Prepared {
-    q: Buffer,
-    k: Buffer,
+struct Prepared<E: Kept> {
+    q: Buffer<E>,
+    k: Buffer<E>,
     /// Values path by path; without shared beginnings they are read where they are.
-    v: Option<Buffer>,
+    v: Option<Buffer<E>>,
     spans: Vec<Span>,
+}
+
+/// Gradients to queries, keys and values, head-major.
+type Gradients<'g> = (&'g mut [f32], &'g mut [f32], &'g mut [f32]);
+
+/// An element type that attention runs on.
+trait Kept: Element {
+    /// A node's numbers, which are of this type.
+    fn of(data: &Data) -> &[Self];
+    /// The reverse.
+    fn wrap(buffer: Buffer<Self>) -> Data;
+    /// Keys and values of a cache's layer, if it is kept in this type.
+    fn cached(layer: &mut LayerCache) -> Option<(&mut [Self], &mut [Self])>;
+    fn forward(out: &mut [Self], lse: Option<&mut [f32]>, q: &[Self], kv: [Heads<Self>; 2], spans: &[Span], shape: &Shape);
+    fn parts(spans: &[Span], shape: &Shape) -> usize;
+    fn backward(
+        gradients: Gradients,
+        parts: usize,
+        dout: &[Self],
+        out: &[Self],
+        lse: &[f32],
+        q: &[Self],
+        kv: [Heads<Self>; 2],
+        spans: &[Span],
+        shape: &Shape,
+    );
+}
+
+impl Kept for f32 {
+    fn of(data: &Data) -> &[f32] {
+        data.f32()
+    }
+    fn wrap(buffer: Buffer) -> Data {
+        Data::F32(buffer)
+    }
+    fn cached(layer: &mut LayerCache) -> Option<(&mut [f32], &mut [f32])> {
+        match layer {
+            LayerCache::F32 { keys, values } => Some((keys, values)),
+            LayerCache::Bf16 { .. } => None,
+        }
+    }
+    fn forward(out: &mut [f32], lse: Option<&mut [f32]>, q: &[f32], [k, v]: [Heads; 2], spans: &[Span], shape: &Shape) {
+        attention::forward(out, lse, q, k, v, spans, shape);
+    }
+    fn parts(spans: &[Span], shape: &Shape) -> usize {
+        attention::backward_parts(shape, spans.iter().map(|s| s.len).max().unwrap_or(0))
+    }
+    fn backward(
+        gradients: Gradients,
+        parts: usize,
+        dout: &[f32],
+        out: &[f32],
+        lse: &[f32],
+        q: &[f32],
+        [k, v]: [Heads; 2],
+        spans: &[Span],
+        shape: &Shape,
+    ) {
+        attention::backward(gradients, parts, dout, out, lse, q, k, v, spans, shape);
+    }
+}
+
+impl Kept for u16 {
+    fn of(data: &Data) -> &[u16] {
+        match data {
+            Data::Bf16(x) => x,
+            Data::F32(_) => unreachable!("the caller has seen that these are bf16"),
+        }
+    }
+    fn wrap(buffer: Buffer<u16>) -> Data {
+        Data::Bf16(buffer)
+    }
+    fn cached(layer: &mut LayerCache) -> Option<(&mut [u16], &mut [u16])> {
+        match layer {
+            LayerCache::Bf16 { keys, values } => Some((keys, values)),
+            LayerCache::F32 { .. } => None,
+        }
+    }
+    fn forward(out: &mut [u16], lse: Option<&mut [f32]>, q: &[u16], [k, v]: [Heads<u16>; 2], spans: &[Span], shape: &Shape) {
+        attention::bf16::forward(out, lse, q, k, v, spans, shape);
+    }
+    fn parts(spans: &[Span], shape: &Shape) -> usize {
+        attention::bf16::backward_parts(spans, shape)
+    }
+    fn backward(
+        gradients: Gradients,
+        parts: usize,
+        dout: &[u16],
+        out: &[u16],
+        lse: &[f32],
+        q: &[u16],
+        [k, v]: [Heads<u16>; 2],
+        spans: &[Span],
+        shape: &Shape,
+    ) {
+        attention::bf16::backward(gradients, parts, dout, out, lse, q, k, v, spans, shape);
+    }
 }
 
 /// Width of all keys (or values) of a token.
@@ -138,13 +236,33 @@ impl Tape<'_> {
         let columns = |v: &View| Columns { id: v.tensor.id, col: v.col, width: v.width };
         let (q, k, v) = (columns(&q), columns(&k), columns(&v));
 
-        let mut out = self.arena.take(queries * q_dim);
+        let dtype = |c: Columns| self.nodes[c.id as usize].dtype;
+        if dtype(q) != dtype(k) || dtype(q) != dtype(v) {
+            return Err(EngineError::Invalid { op: OP, reason: "queries, keys and values are of different types".into() });
+        }
+        match dtype(q) {
+            Dtype::F32 => self.attend::<f32>(q, k, v, spec, segments, cache),
+            Dtype::Bf16 => self.attend::<u16>(q, k, v, spec, segments, cache),
+        }
+    }
+
+    fn attend<E: Kept>(
+        &mut self,
+        q: Columns,
+        k: Columns,
+        v: Columns,
+        spec: &AttentionSpec,
+        segments: &Segments,
+        cache: Option<(&mut KvCache, usize)>,
+    ) -> Result<Tensor> {
+        const OP: &str = "attention";
+        let (queries, tokens, q_dim) = (segments.queries(), segments.tokens(), spec.n_heads * spec.head_dim);
+        let mut out: Buffer<E> = self.arena.take(queries * q_dim);
         let keys = self.nodes[q.id as usize].keys;
         if let Some((cache, layer)) = cache {
-            self.check_cache(OP, cache, layer, kv_dim)?;
+            self.check_cache(OP, cache, layer, kv_dim(spec))?;
             self.attend_cached(&mut out, (q, k, v), spec, segments, cache, layer)?;
-            let out = self.kept(out);
-            return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
+            return Ok(self.push(queries, q_dim, E::wrap(out), keys, false, Op::None));
         }
         if segments.iter().any(|s| s.past > 0 && s.parent.is_none()) {
             return Err(EngineError::Invalid { op: OP, reason: "segments with a past need their cache".into() });
@@ -152,37 +270,25 @@ impl Tape<'_> {
         let requires_grad = [q, k, v].iter().any(|c| self.requires_grad(c.id));
         let mut lse = requires_grad.then(|| self.arena.take(queries * spec.n_heads));
         let prepared = self.prepare(q, k, v, spec, segments);
-        let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
-        attention::forward(&mut out, lse.as_deref_mut(), &prepared.q, keys_at, values_at, &prepared.spans, &spec.shape(queries));
+        let kv = self.heads(&prepared, v, spec, tokens);
+        E::forward(&mut out, lse.as_deref_mut(), &prepared.q, kv, &prepared.spans, &spec.shape(queries));
         drop(prepared);
-        let out = self.kept(out);
         let Some(lse) = lse else {
-            return Ok(self.push(queries, q_dim, out, keys, false, Op::None));
+            return Ok(self.push(queries, q_dim, E::wrap(out), keys, false, Op::None));
         };
         for c in [q, k, v] {
             self.keep(c.id);
         }
         let segments = self.share_segments(segments);
-        let y = self.push(queries, q_dim, out, keys, true, Op::Attention { q, k, v, spec: spec.clone(), segments, lse });
+        let op = Op::Attention { q, k, v, spec: spec.clone(), segments, lse };
+        let y = self.push(queries, q_dim, E::wrap(out), keys, true, op);
         // Backward needs the output itself: Σ dout·out is the softmax's correction.
         self.keep(y.id);
         Ok(y)
     }
 
-    /// The output as activations are kept.
-    fn kept(&self, out: Buffer) -> Data {
-        match self.compute.activations() {
-            Dtype::F32 => Data::F32(out),
-            Dtype::Bf16 => {
-                let mut narrow = self.arena.take(out.len());
-                elementwise::cast(&mut narrow, &out);
-                Data::Bf16(narrow)
-            }
-        }
-    }
-
     /// Queries (scaled) and keys, rotated, head-major, with the spans that say who sees what.
-    fn prepare(&self, q: Columns, k: Columns, v: Columns, spec: &AttentionSpec, segments: &Segments) -> Prepared {
+    fn prepare<E: Kept>(&self, q: Columns, k: Columns, v: Columns, spec: &AttentionSpec, segments: &Segments) -> Prepared<E> {
         let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
         let turn = |c: Columns, rows: usize, positions: &[u32], heads: usize, scale: f32| {
             let node = &self.nodes[c.id as usize];
@@ -190,32 +296,23 @@ impl Tape<'_> {
             let from = Place { base: c.col, token: node.cols, head: dim };
             let angles = |t: usize| spec.angles(positions[t]);
             let angles = spec.rope.as_ref().map(|_| &angles as _);
-            on!(self.data(c.id), x => rotate(&mut to, head_major(rows, dim), x, from, (rows, heads, dim), angles, spec.pairs(), scale));
+            let numbers = E::of(self.data(c.id));
+            rotate(&mut to, head_major(rows, dim), numbers, from, (rows, heads, dim), angles, spec.pairs(), scale);
             to
         };
         let q_rot = turn(q, queries, &segments.query_positions(), spec.n_heads, spec.scale);
         let k_rot = turn(k, tokens, &segments.positions(), spec.n_kv_heads, 1.0);
         let runs = segments.runs();
-        // The kernels read f32: values that are kept narrower become head-major on the way.
-        let v_wide = match self.data(v.id) {
-            Data::F32(_) => None,
-            Data::Bf16(x) => {
-                let from = Place { base: v.col, token: self.nodes[v.id as usize].cols, head: dim };
-                let mut wide = self.arena.take(tokens * kv_dim(spec));
-                rotate(&mut wide, head_major(tokens, dim), x, from, (tokens, spec.n_kv_heads, dim), None, spec.pairs(), 1.0);
-                Some(wide)
-            }
-        };
-        let (v_col, stride) = if v_wide.is_some() { (0, dim) } else { (v.col, self.nodes[v.id as usize].cols) };
+        let (values, stride) = (E::of(self.data(v.id)), self.nodes[v.id as usize].cols);
         let span =
             |run: &Run, key_base: usize, value_base: usize| Span { start: run.query, len: run.len, past: run.past, key_base, value_base };
         if !segments.is_tree() {
             let spans = runs.iter().map(|run| {
                 let first = segments.as_slice()[run.segment].start;
-                span(run, first * dim, v_col + first * stride)
+                span(run, first * dim, v.col + first * stride)
             });
             let spans = spans.collect();
-            return Prepared { q: q_rot, k: k_rot, v: v_wide, spans };
+            return Prepared { q: q_rot, k: k_rot, v: None, spans };
         }
         // Who shares a beginning gets a copy of it in front of its own keys.
         let Paths { base, pieces, keys } = segments.paths(&runs);
@@ -223,34 +320,26 @@ impl Tape<'_> {
         let mut k_path = self.arena.take(keys * kv_dim(spec));
         paths::gather(&mut k_path, keys, &k_rot, head_major(tokens, dim), &pieces, size);
         let mut v_path = self.arena.take(keys * kv_dim(spec));
-        match (&v_wide, self.data(v.id)) {
-            (None, Data::F32(x)) => {
-                paths::gather(&mut v_path, keys, x, Place { base: v_col, token: stride, head: dim }, &pieces, size);
-            }
-            (wide, _) => {
-                let wide = wide.as_ref().expect("made above where values are kept narrower");
-                paths::gather(&mut v_path, keys, wide, head_major(tokens, dim), &pieces, size);
-            }
-        }
+        paths::gather(&mut v_path, keys, values, Place { base: v.col, token: stride, head: dim }, &pieces, size);
         let spans = runs.iter().zip(base).map(|(run, base)| span(run, base * dim, base * dim)).collect();
         Prepared { q: q_rot, k: k_path, v: Some(v_path), spans }
     }
 
     /// Where keys and values lie.
-    fn heads<'p>(&'p self, prepared: &'p Prepared, v: Columns, spec: &AttentionSpec, tokens: usize) -> (Heads<'p>, Heads<'p>) {
+    fn heads<'p, E: Kept>(&'p self, prepared: &'p Prepared<E>, v: Columns, spec: &AttentionSpec, tokens: usize) -> [Heads<'p, E>; 2] {
         let dim = spec.head_dim;
         let rows = if prepared.v.is_some() { prepared.k.len() / kv_dim(spec) } else { tokens };
-        let keys = Heads { data: &prepared.k, token: dim, head: rows * dim };
+        let keys = Heads { data: &prepared.k[..], token: dim, head: rows * dim };
         let values = match &prepared.v {
-            Some(v) => Heads { data: v, token: dim, head: rows * dim },
-            None => Heads { data: self.data(v.id).f32(), token: self.nodes[v.id as usize].cols, head: dim },
+            Some(v) => Heads { data: &v[..], token: dim, head: rows * dim },
+            None => Heads { data: E::of(self.data(v.id)), token: self.nodes[v.id as usize].cols, head: dim },
         };
-        (keys, values)
+        [keys, values]
     }
 
-    fn attend_cached(
+    fn attend_cached<E: Kept>(
         &mut self,
-        out: &mut [f32],
+        out: &mut [E],
         (q, k, v): (Columns, Columns, Columns),
         spec: &AttentionSpec,
         segments: &Segments,
@@ -271,14 +360,16 @@ impl Tape<'_> {
         }
         let queries = segments.queries();
         let (positions, asking) = (segments.positions(), segments.query_positions());
-        let mut q_rot = self.arena.take(queries * spec.n_heads * dim);
+        let mut q_rot: Buffer<E> = self.arena.take(queries * spec.n_heads * dim);
         let from = |c: Columns| Place { base: c.col, token: self.nodes[c.id as usize].cols, head: dim };
         let angles = |t: usize| spec.angles(asking[t]);
         let with_angles = spec.rope.as_ref().map(|_| &angles as _);
         let size = (queries, spec.n_heads, dim);
         let to = head_major(queries, dim);
-        on!(self.data(q.id), x => rotate(&mut q_rot, to, x, from(q), size, with_angles, spec.pairs(), spec.scale));
-        let store = cache.layer_mut(layer);
+        rotate(&mut q_rot, to, E::of(self.data(q.id)), from(q), size, with_angles, spec.pairs(), spec.scale);
+        let Some((kept_keys, kept_values)) = E::cached(cache.layer_mut(layer)) else {
+            return Err(EngineError::Invalid { op: OP, reason: "the cache keeps another type than activations have".into() });
+        };
         for (s, base) in segments.iter().zip(&bases) {
             let to = Place { base: base + s.past * kv_dim, token: kv_dim, head: dim };
             let size = (s.len, spec.n_kv_heads, dim);
@@ -288,22 +379,37 @@ impl Tape<'_> {
             };
             let angles = |t: usize| spec.angles(positions[s.start + t]);
             let with_angles = spec.rope.as_ref().map(|_| &angles as _);
-            on!(self.data(k.id), x => rotate(&mut store.keys, to, x, row(k), size, with_angles, spec.pairs(), 1.0));
-            on!(self.data(v.id), x => rotate(&mut store.values, to, x, row(v), size, None, spec.pairs(), 1.0));
+            rotate(kept_keys, to, E::of(self.data(k.id)), row(k), size, with_angles, spec.pairs(), 1.0);
+            rotate(kept_values, to, E::of(self.data(v.id)), row(v), size, None, spec.pairs(), 1.0);
         }
         let runs = segments.runs();
         let span = |r: &Run| Span { start: r.query, len: r.len, past: r.past, key_base: bases[r.segment], value_base: bases[r.segment] };
         let spans: Vec<Span> = runs.iter().map(span).collect();
-        attention::forward(
-            out,
-            None,
-            &q_rot,
-            Heads { data: &store.keys, token: kv_dim, head: dim },
-            Heads { data: &store.values, token: kv_dim, head: dim },
-            &spans,
-            &spec.shape(queries),
-        );
+        let keys = Heads { data: &*kept_keys, token: kv_dim, head: dim };
+        let values = Heads { data: &*kept_values, token: kv_dim, head: dim };
+        E::forward(out, None, &q_rot, [keys, values], &spans, &spec.shape(queries));
         Ok(())
+    }
+
+    /// Fills `dq`; gives the parts of the gradients to keys and values, their number and their rows.
+    fn attend_back<E: Kept>(
+        &self,
+        dq: &mut [f32],
+        (id, v, lse, dy): (u32, Columns, &[f32], &Data),
+        prepared: Prepared<E>,
+        spec: &AttentionSpec,
+        tokens: usize,
+        shape: &Shape,
+    ) -> (Buffer, Buffer, usize, usize) {
+        let parts = E::parts(&prepared.spans, shape);
+        // Each span's keys have gradients of their own; without shared beginnings these are the rows of the tensors.
+        let key_rows = attention::key_rows(&prepared.spans);
+        let mut dk = self.arena.take(parts * key_rows * kv_dim(spec));
+        let mut dv = self.arena.take(parts * key_rows * kv_dim(spec));
+        let kv = self.heads(&prepared, v, spec, tokens);
+        let out = E::of(self.data(id));
+        E::backward((dq, &mut dk, &mut dv), parts, E::of(dy), out, lse, &prepared.q, kv, &prepared.spans, shape);
+        (dk, dv, parts, key_rows)
     }
 
     pub(crate) fn attention_backward(
@@ -317,19 +423,12 @@ impl Tape<'_> {
     ) {
         let (queries, tokens, dim) = (segments.queries(), segments.tokens(), spec.head_dim);
         let shape = spec.shape(queries);
-        let prepared = self.prepare(q, k, v, spec, segments);
-        let longest = prepared.spans.iter().map(|s| s.len).max().unwrap_or(0);
-        let mut parts = attention::backward_parts(&shape, longest);
-        // Each span's keys have gradients of their own; without shared beginnings these are the rows of the tensors.
-        let key_rows = attention::key_rows(&prepared.spans);
         let mut dq = self.arena.take(queries * spec.n_heads * dim);
-        let mut dk = self.arena.take(parts * key_rows * kv_dim(spec));
-        let mut dv = self.arena.take(parts * key_rows * kv_dim(spec));
-        let (keys_at, values_at) = self.heads(&prepared, v, spec, tokens);
-        let gradients = (&mut dq[..], &mut dk[..], &mut dv[..]);
-        let (dy, out) = (dy.widen(&self.arena), self.wide(id));
-        attention::backward(gradients, parts, &dy, &out, lse, &prepared.q, keys_at, values_at, &prepared.spans, &shape);
-        drop((prepared, dy, out));
+        let node = (id, v, lse, dy);
+        let (mut dk, mut dv, mut parts, key_rows) = match dy {
+            Data::F32(_) => self.attend_back::<f32>(&mut dq, node, self.prepare(q, k, v, spec, segments), spec, tokens, &shape),
+            Data::Bf16(_) => self.attend_back::<u16>(&mut dq, node, self.prepare(q, k, v, spec, segments), spec, tokens, &shape),
+        };
         if !segments.is_plain() {
             let Paths { pieces, keys, .. } = segments.paths(&segments.runs());
             debug_assert_eq!(keys, key_rows);
