@@ -123,9 +123,10 @@ mod x86 {
         #[inline(always)]
         unsafe fn dot(acc: __m256, a: __m256i, b: __m256i) -> __m256 {
             unsafe {
-                let lo = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(x));
-                let hi = |x| _mm256_and_ps(_mm256_castsi256_ps(x), _mm256_castsi256_ps(_mm256_set1_epi32(0xFFFF_0000u32 as i32)));
-                _mm256_fmadd_ps(lo(a), lo(b), _mm256_fmadd_ps(hi(a), hi(b), acc))
+                let upper = _mm256_castsi256_ps(_mm256_set1_epi32(0xFFFF_0000u32 as i32));
+                let (a1, b1) = (_mm256_and_ps(_mm256_castsi256_ps(a), upper), _mm256_and_ps(_mm256_castsi256_ps(b), upper));
+                let (a0, b0) = (_mm256_slli_epi32::<16>(a), _mm256_slli_epi32::<16>(b));
+                _mm256_fmadd_ps(_mm256_castsi256_ps(a0), _mm256_castsi256_ps(b0), _mm256_fmadd_ps(a1, b1, acc))
             }
         }
     }
@@ -177,12 +178,13 @@ mod x86 {
         unsafe fn dot(acc: __m512, a: __m512i, b: __m512i) -> __m512 {
             unsafe {
                 if BF16 {
-                    let bh = |x| std::mem::transmute::<__m512i, __m512bh>(x);
-                    return _mm512_dpbf16_ps(acc, bh(a), bh(b));
+                    return _mm512_dpbf16_ps(acc, std::mem::transmute::<__m512i, __m512bh>(a), std::mem::transmute::<__m512i, __m512bh>(b));
                 }
-                let lo = |x| _mm512_castsi512_ps(_mm512_slli_epi32::<16>(x));
-                let hi = |x| _mm512_castsi512_ps(_mm512_and_si512(x, _mm512_set1_epi32(0xFFFF_0000u32 as i32)));
-                _mm512_fmadd_ps(lo(a), lo(b), _mm512_fmadd_ps(hi(a), hi(b), acc))
+                let upper = _mm512_set1_epi32(0xFFFF_0000u32 as i32);
+                let (a1, b1) = (_mm512_and_si512(a, upper), _mm512_and_si512(b, upper));
+                let (a0, b0) = (_mm512_slli_epi32::<16>(a), _mm512_slli_epi32::<16>(b));
+                let acc = _mm512_fmadd_ps(_mm512_castsi512_ps(a1), _mm512_castsi512_ps(b1), acc);
+                _mm512_fmadd_ps(_mm512_castsi512_ps(a0), _mm512_castsi512_ps(b0), acc)
             }
         }
     }

@@ -450,18 +450,16 @@ mod x86 {
         #[inline(always)]
         unsafe fn transpose(m: &mut [__m512]) {
             unsafe {
-                let pd = |x| _mm512_castps_pd(x);
-                let ps = |x| _mm512_castpd_ps(x);
                 let m = &mut m[..16];
                 let mut r = [_mm512_setzero_ps(); 16];
                 for i in 0..4 {
                     // Columns 4L + 0 … 4L + 3 of rows 4i … 4i + 3 in the quarters L of four vectors.
                     let (a, b) = (_mm512_unpacklo_ps(m[4 * i], m[4 * i + 1]), _mm512_unpackhi_ps(m[4 * i], m[4 * i + 1]));
                     let (c, d) = (_mm512_unpacklo_ps(m[4 * i + 2], m[4 * i + 3]), _mm512_unpackhi_ps(m[4 * i + 2], m[4 * i + 3]));
-                    r[4 * i] = ps(_mm512_unpacklo_pd(pd(a), pd(c)));
-                    r[4 * i + 1] = ps(_mm512_unpackhi_pd(pd(a), pd(c)));
-                    r[4 * i + 2] = ps(_mm512_unpacklo_pd(pd(b), pd(d)));
-                    r[4 * i + 3] = ps(_mm512_unpackhi_pd(pd(b), pd(d)));
+                    r[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(c)));
+                    r[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(c)));
+                    r[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b), _mm512_castps_pd(d)));
+                    r[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b), _mm512_castps_pd(d)));
                 }
                 for c in 0..4 {
                     let (a, b) = (_mm512_shuffle_f32x4::<0x88>(r[c], r[4 + c]), _mm512_shuffle_f32x4::<0x88>(r[8 + c], r[12 + c]));

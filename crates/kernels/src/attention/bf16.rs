@@ -85,22 +85,28 @@ unsafe fn pairs_of_dims<S: Pairs>(to: *mut u32, row: impl Fn(usize) -> *const u1
     }
 }
 
+/// One vector of a row, zeros beyond its end or if there is no row.
+#[inline(always)]
+unsafe fn half_row<S: Pairs>(row: Option<*const u16>, i: usize, dim: usize) -> S::H {
+    unsafe {
+        match row {
+            Some(p) if i + S::LANES <= dim => S::load_half(p.add(i)),
+            Some(p) if i < dim => {
+                let mut rest = [0u16; 16];
+                std::ptr::copy_nonoverlapping(p.add(i), rest.as_mut_ptr(), dim - i);
+                S::load_half(rest.as_ptr())
+            }
+            _ => S::round_half(S::splat(0.0)),
+        }
+    }
+}
+
 /// `to[i] = (lo[i], hi[i])`, zeros for a row that is not there and up to the padded width.
 #[inline(always)]
 unsafe fn zip_rows<S: Pairs>(to: *mut u32, lo: Option<*const u16>, hi: Option<*const u16>, dim: usize) {
     unsafe {
-        let zero = S::round_half(S::splat(0.0));
         for i in (0..dim.next_multiple_of(PAD)).step_by(S::LANES) {
-            let load = |row: Option<*const u16>| match row {
-                Some(p) if i + S::LANES <= dim => S::load_half(p.add(i)),
-                Some(p) if i < dim => {
-                    let mut rest = [0u16; 16];
-                    std::ptr::copy_nonoverlapping(p.add(i), rest.as_mut_ptr(), dim - i);
-                    S::load_half(rest.as_ptr())
-                }
-                _ => zero,
-            };
-            S::store_pairs(to.add(i), S::zip(load(lo), load(hi)));
+            S::store_pairs(to.add(i), S::zip(half_row::<S>(lo, i, dim), half_row::<S>(hi, i, dim)));
         }
     }
 }
@@ -199,6 +205,13 @@ struct Query {
 
 const LOG2_E: f32 = std::f32::consts::LOG2_E;
 
+/// `e^(score + shift)`, the shift in units of ln 2.
+#[inline(always)]
+unsafe fn exp_score<S: Simd>(score: *const f32, shift: S::V) -> S::V {
+    // SAFETY: the caller's.
+    unsafe { exp2_coarse::<S>(S::fma(S::load(score), S::splat(LOG2_E), shift)) }
+}
+
 /// Scores of a tile become unnormalised probabilities, in pairs of keys in the same place; maxima, sums and the output
 /// so far follow.
 #[inline(always)]
@@ -222,12 +235,11 @@ unsafe fn softmax_tile<S: Pairs>(scores: *mut f32, keys: usize, b: &Query, dim: 
             }
             let new = S::max(S::max(tops[0], tops[1]), S::max(tops[2], tops[3]));
             let shift = S::mul(new, S::splat(-LOG2_E));
-            let prob = |j: usize| exp2_coarse::<S>(S::fma(S::load(at(j)), log2_e, shift));
             let mut sums = [S::splat(0.0); 2];
             let mut j = 0;
             while j < keys {
-                let lo = prob(j);
-                let hi = if j + 1 < keys { prob(j + 1) } else { S::splat(0.0) };
+                let lo = exp_score::<S>(at(j), shift);
+                let hi = if j + 1 < keys { exp_score::<S>(at(j + 1), shift) } else { S::splat(0.0) };
                 sums = [S::add(sums[0], lo), S::add(sums[1], hi)];
                 // Row j / 2 of pairs: its scores have been read.
                 S::store_pairs(at(j / 2).cast(), S::zip(S::round_half(lo), S::round_half(hi)));
@@ -419,34 +431,42 @@ struct Grad {
     delta: *mut f32,
 }
 
+/// One row of [`gradient_tile`]: the gradients of its scores.
+#[inline(always)]
+unsafe fn gradient_row<S: Pairs>(
+    (scores, dprobs): (*const f32, *const f32),
+    (shift, delta): (S::V, S::V),
+    (p_row, ds_row): (*mut u16, *mut u16),
+) -> S::H {
+    unsafe {
+        let p = exp_score::<S>(scores, shift);
+        let ds = S::round_half(S::mul(p, S::sub(S::load(dprobs), delta)));
+        S::store_half(p_row, S::round_half(p));
+        S::store_half(ds_row, ds);
+        ds
+    }
+}
+
 /// From scores and `dout·v`: probabilities and score gradients as rows of bf16, the latter in pairs of keys too, in the
 /// place of `dprobs`.
 #[inline(always)]
 unsafe fn gradient_tile<S: Pairs>(scores: *const f32, dprobs: *mut f32, keys: usize, b: &Grad, p_rows: *mut u16, ds_rows: *mut u16) {
     unsafe {
-        let log2_e = S::splat(LOG2_E);
         for i in (0..b.width).step_by(S::LANES) {
-            let shift = S::load(b.shift.add(i));
-            let delta = S::load(b.delta.add(i));
-            let one = |j: usize| {
-                let at = j * LANES + i;
-                let p = exp2_coarse::<S>(S::fma(S::load(scores.add(at)), log2_e, shift));
-                let ds = S::mul(p, S::sub(S::load(dprobs.add(at)), delta));
-                let ds = S::round_half(ds);
-                S::store_half(p_rows.add(at), S::round_half(p));
-                S::store_half(ds_rows.add(at), ds);
-                ds
-            };
+            let factors = (S::load(b.shift.add(i)), S::load(b.delta.add(i)));
             let mut j = 0;
-            while j + 2 <= keys {
-                let pair = S::zip(one(j), one(j + 1));
+            while j < keys {
+                let at = j * LANES + i;
+                let lo = gradient_row::<S>((scores.add(at), dprobs.add(at)), factors, (p_rows.add(at), ds_rows.add(at)));
+                let hi = if j + 1 < keys {
+                    let at = at + LANES;
+                    gradient_row::<S>((scores.add(at), dprobs.add(at)), factors, (p_rows.add(at), ds_rows.add(at)))
+                } else {
+                    S::round_half(S::splat(0.0))
+                };
                 // Row j / 2 of pairs: its numbers have been read.
-                S::store_pairs(dprobs.add(j / 2 * LANES + i).cast(), pair);
+                S::store_pairs(dprobs.add(j / 2 * LANES + i).cast(), S::zip(lo, hi));
                 j += 2;
-            }
-            if j < keys {
-                let pair = S::zip(one(j), S::round_half(S::splat(0.0)));
-                S::store_pairs(dprobs.add(j / 2 * LANES + i).cast(), pair);
             }
         }
     }
