@@ -236,10 +236,12 @@ unsafe fn forward_task<S: Simd>(
                 }
                 S::store(top.as_mut_ptr().add(i), new);
                 S::store(sum.as_mut_ptr().add(i), total);
-                // Always multiplied, also by one: what a lane computes must not depend on its neighbours.
-                for d in 0..dim {
-                    let p = ot.add(d * LANES + i);
-                    S::store(p, S::mul(S::load(p), shrink));
+                // Left alone where the factors are exactly one: the same bits.
+                if S::any_lt(old, new) {
+                    for d in 0..dim {
+                        let p = ot.add(d * LANES + i);
+                        S::store(p, S::mul(S::load(p), shrink));
+                    }
                 }
             }
             let vp = v.data.as_ptr().add(span.value_base + lanes.kv_head * v.head + key0 * v.token);
