@@ -21,6 +21,9 @@ pub enum ComputeDtype {
     /// As [`Self::Bf16`], but products with frozen weights of linear layers in int8: weights with one scale a row,
     /// activations and gradients quantised row by row on the fly.
     Int8,
+    /// Inference only: activations in f32, weights as their file keeps them. Groups of 4 or 8 bits stay such groups (and
+    /// activations are quantised to int8 by the same groups on the fly), bf16 stays bf16.
+    Native,
 }
 
 impl ComputeDtype {
@@ -30,13 +33,14 @@ impl ComputeDtype {
             ComputeDtype::F32 => "f32",
             ComputeDtype::Bf16 => "bf16",
             ComputeDtype::Int8 => "int8",
+            ComputeDtype::Native => "native",
         }
     }
 
     /// How activations between operations are kept.
     pub(crate) fn activations(self) -> Dtype {
         match self {
-            ComputeDtype::F32 => Dtype::F32,
+            ComputeDtype::F32 | ComputeDtype::Native => Dtype::F32,
             ComputeDtype::Bf16 | ComputeDtype::Int8 => Dtype::Bf16,
         }
     }
@@ -45,8 +49,10 @@ impl ComputeDtype {
 impl FromStr for ComputeDtype {
     type Err = EngineError;
     fn from_str(name: &str) -> Result<Self> {
-        [ComputeDtype::F32, ComputeDtype::Bf16, ComputeDtype::Int8].into_iter().find(|d| d.name() == name).ok_or_else(|| {
-            EngineError::Invalid { op: "compute_dtype", reason: format!("`{name}` is not known; there are f32, bf16 and int8") }
+        let all = [ComputeDtype::F32, ComputeDtype::Bf16, ComputeDtype::Int8, ComputeDtype::Native];
+        all.into_iter().find(|d| d.name() == name).ok_or_else(|| EngineError::Invalid {
+            op: "compute_dtype",
+            reason: format!("`{name}` is not known; there are f32, bf16, int8 and native"),
         })
     }
 }

@@ -31,6 +31,7 @@ pub use cache::KvCache;
 pub use data::ComputeDtype;
 pub use error::{EngineError, Result};
 pub use kernels::pool::{Arena, ArenaStats};
+pub use kernels::quant::Format as GroupFormat;
 pub use kernels::{cpu, rng};
 pub use ops::Activation;
 pub use ops::attention::AttentionSpec;

@@ -1,11 +1,12 @@
 //! Weights as operations see them: frozen storage or a trainable parameter, and the layers built from them.
 
 use crate::data::ComputeDtype;
-use crate::error::{Result, check};
+use crate::error::{EngineError, Result, check};
 use crate::params::{ParamId, ParamStore};
 use kernels::elementwise;
 use kernels::mat::Mat;
 use kernels::product::{Bf16Panels, I8Panels, Weights};
+use kernels::quant::{Format as GroupFormat, GROUP, QuantPanels};
 use std::sync::Arc;
 
 /// How the numbers of a [`FrozenMatrix`] are kept; model code never sees it.
@@ -13,6 +14,7 @@ enum Storage {
     F32(Vec<f32>),
     Bf16(Bf16Panels),
     Int8(I8Panels),
+    Groups(QuantPanels),
 }
 
 /// A weight that is never trained: `[rows = outputs, cols = inputs]`, row-major, opaque storage.
@@ -42,11 +44,25 @@ impl FrozenMatrix {
     pub fn packed(rows: usize, cols: usize, data: Vec<f32>, compute: ComputeDtype) -> Result<Self> {
         check("FrozenMatrix::packed", "number of elements", rows * cols, data.len())?;
         let storage = match compute {
-            ComputeDtype::F32 => Storage::F32(data),
+            ComputeDtype::F32 | ComputeDtype::Native => Storage::F32(data),
             ComputeDtype::Bf16 => Storage::Bf16(Bf16Panels::new(Mat::new(&data, rows, cols))),
             ComputeDtype::Int8 => Storage::Int8(I8Panels::new(Mat::new(&data, rows, cols))),
         };
         Ok(FrozenMatrix { rows, cols, storage })
+    }
+
+    /// Takes the blocks of a GGUF tensor as they are; row `i` is row `row(i)` of the file's. For inference only.
+    ///
+    /// # Errors
+    /// If `blocks` has another length, the columns are not whole groups, or `row` leaves the tensor.
+    pub fn from_groups(rows: usize, cols: usize, format: GroupFormat, blocks: &[u8], row: impl Fn(usize) -> usize + Sync) -> Result<Self> {
+        const OP: &str = "FrozenMatrix::from_groups";
+        check(OP, "columns beyond whole groups", 0, cols % GROUP)?;
+        check(OP, "bytes of blocks", rows * (cols / GROUP) * format.block_bytes(), blocks.len())?;
+        if let Some(i) = (0..rows).find(|&i| row(i) >= rows) {
+            return Err(EngineError::Index { op: OP, what: "row", index: row(i), len: rows });
+        }
+        Ok(FrozenMatrix { rows, cols, storage: Storage::Groups(QuantPanels::new(format, rows, cols, blocks, row)) })
     }
 
     /// Number of rows (outputs of a linear layer, entries of a vocabulary).
@@ -65,6 +81,7 @@ impl FrozenMatrix {
             Storage::F32(data) => data.clone(),
             Storage::Bf16(panels) => panels.to_f32(),
             Storage::Int8(panels) => panels.to_f32(),
+            Storage::Groups(panels) => panels.to_f32(),
         }
     }
 
@@ -77,6 +94,7 @@ impl FrozenMatrix {
             Storage::F32(data) => out.copy_from_slice(&data[i * self.cols..(i + 1) * self.cols]),
             Storage::Bf16(panels) => panels.copy_row(i, out),
             Storage::Int8(panels) => panels.copy_row(i, out),
+            Storage::Groups(panels) => panels.copy_row(i, out),
         }
     }
 
@@ -86,6 +104,7 @@ impl FrozenMatrix {
             Storage::F32(data) => size_of_val(&data[..]),
             Storage::Bf16(panels) => panels.bytes(),
             Storage::Int8(panels) => panels.bytes(),
+            Storage::Groups(panels) => panels.bytes(),
         }
     }
 
@@ -95,6 +114,7 @@ impl FrozenMatrix {
             Storage::F32(_) => ComputeDtype::F32,
             Storage::Bf16(_) => ComputeDtype::Bf16,
             Storage::Int8(_) => ComputeDtype::Int8,
+            Storage::Groups(_) => ComputeDtype::Native,
         }
     }
 
@@ -107,11 +127,20 @@ impl FrozenMatrix {
         }
     }
 
+    /// The groups, if the weight is kept in them.
+    pub(crate) fn groups(&self) -> Option<&QuantPanels> {
+        match &self.storage {
+            Storage::Groups(panels) => Some(panels),
+            _ => None,
+        }
+    }
+
     fn weights(&self) -> Weights<'_> {
         match &self.storage {
             Storage::F32(data) => Weights::F32(Mat::new(data, self.rows, self.cols)),
             Storage::Bf16(panels) => Weights::Bf16(panels),
             Storage::Int8(panels) => Weights::I8(panels),
+            Storage::Groups(_) => unreachable!("groups have products of their own, and no gradient: the tape refuses to train on them"),
         }
     }
 }
@@ -156,6 +185,14 @@ impl Matrix {
         match self {
             Matrix::Frozen(m) => m.as_f32(),
             Matrix::Param(id) => Some(&params.get(*id).value),
+        }
+    }
+
+    /// The groups, if the weight is kept in them.
+    pub(crate) fn groups(&self) -> Option<&QuantPanels> {
+        match self {
+            Matrix::Frozen(m) => m.groups(),
+            Matrix::Param(_) => None,
         }
     }
 

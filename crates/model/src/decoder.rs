@@ -8,7 +8,8 @@ use crate::error::Result;
 use crate::family::{Half, Part, Place, Slot, slots};
 use crate::rope::RopeTables;
 use engine::{
-    AttentionSpec, ComputeDtype, EngineError, FrozenMatrix, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor, Vector,
+    AttentionSpec, ComputeDtype, EngineError, FrozenMatrix, GroupFormat, KvCache, Linear, Matrix, Norm, NormKind, Segments, Tape, Tensor,
+    Vector,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,13 +83,19 @@ impl Piece {
             _ => Ok(Piece::Vector(data)),
         }
     }
+
+    /// A matrix in its file's own groups; row `i` is row `row(i)` of the file's.
+    pub(crate) fn from_groups(slot: &Slot, format: GroupFormat, blocks: &[u8], row: impl Fn(usize) -> usize + Sync) -> Result<Self> {
+        let (rows, cols) = (slot.shape.first().copied().unwrap_or(1), slot.shape.get(1).copied().unwrap_or(1));
+        Ok(Piece::Matrix(FrozenMatrix::from_groups(rows, cols, format, blocks, row)?))
+    }
 }
 
 /// What a matrix is kept in. Int8 is for the layers: the head's outputs are compared with each other, and rows of the
 /// embedding go into the residual stream as they are.
 fn storage_of(place: Place, compute: ComputeDtype) -> ComputeDtype {
     match (place, compute) {
-        (Place::Positions, _) | (_, ComputeDtype::F32) => ComputeDtype::F32,
+        (Place::Positions, _) | (_, ComputeDtype::F32 | ComputeDtype::Native) => ComputeDtype::F32,
         (Place::Embed | Place::Head, _) => ComputeDtype::Bf16,
         (_, compute) => compute,
     }
@@ -364,7 +371,7 @@ impl Decoder {
         let h = tape.norm(x, &layer.input_norm)?;
         match &layer.qkv {
             Qkv::Separate([q, k, v]) => {
-                let (q, k, v) = (tape.linear(&h, q)?, tape.linear(&h, k)?, tape.linear(&h, v)?);
+                let [q, k, v] = tape.linears(&h, [q, k, v])?;
                 drop(h);
                 tape.attention(q.full(), k.full(), v.full(), spec, segments, cache)
             }
@@ -394,7 +401,7 @@ impl Decoder {
         let h = tape.norm(&x, &layer.input_norm)?;
         let mixed = match &layer.qkv {
             Qkv::Separate([q, k, v]) => {
-                let (k, v) = (tape.linear(&h, k)?, tape.linear(&h, v)?);
+                let [k, v] = tape.linears(&h, [k, v])?;
                 drop(h);
                 // Normed again, not selected from the norm: nothing then has to be kept for it.
                 let few = tape.select_rows(&x, rows)?;
@@ -416,14 +423,16 @@ impl Decoder {
 
     fn mlp(&self, tape: &mut Tape<'_>, x: &Tensor, layer: &Layer) -> engine::Result<Tensor> {
         let h = tape.norm(x, &layer.post_norm)?;
-        let up = tape.linear(&h, &layer.up)?;
         match &layer.gate {
             Some(gate) => {
-                let gate = tape.linear(&h, gate)?;
+                let [up, gate] = tape.linears(&h, [&layer.up, gate])?;
                 drop(h);
                 tape.glu(gate.full(), up.full(), self.config.activation)
             }
-            None => tape.activation(&up, self.config.activation),
+            None => {
+                let up = tape.linear(&h, &layer.up)?;
+                tape.activation(&up, self.config.activation)
+            }
         }
     }
 

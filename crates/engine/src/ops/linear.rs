@@ -2,12 +2,12 @@
 //!
 //! The branch is part of the operation: `scale·u·Bᵀ` (with `u = dropout(x)·Aᵀ`, `rank` numbers a token, saved) joins the
 //! large product. Backward needs `x`, which is usually recomputed from a norm, and `u`. The arithmetic is in
-//! `linear_f32` (the reference) and `linear_packed` (bf16, int8).
+//! `linear_f32` (the reference), `linear_packed` (bf16, int8) and `linear_groups` (inference on weights as a GGUF file has them).
 
 use super::Op;
 use super::glue::check_probability;
 use crate::data::{ComputeDtype, Data, Dtype};
-use crate::error::{Result, check};
+use crate::error::{EngineError, Result, check};
 use crate::params::ParamStore;
 use crate::tape::{Params, Tape};
 use crate::tensor::Tensor;
@@ -37,8 +37,14 @@ impl Call<'_> {
 
     /// Writes `y` (with the residual added) and returns `u` of the branch.
     pub(crate) fn forward(&self, y: &mut Data, x: &Data, residual: Option<&[f32]>, store: &ParamStore, arena: &Arena) -> Option<Buffer> {
+        if let Some(groups) = self.layer.weight.groups() {
+            self.forward_groups(y, x, groups, residual, store, arena);
+            return None;
+        }
         match (self.compute, self.layer.weight.f32(store), y, x) {
-            (ComputeDtype::F32, Some(w), Data::F32(y), Data::F32(x)) => self.forward_f32(y, x, w, residual, store, arena),
+            (ComputeDtype::F32 | ComputeDtype::Native, Some(w), Data::F32(y), Data::F32(x)) => {
+                self.forward_f32(y, x, w, residual, store, arena)
+            }
             (_, _, y, x) => self.forward_packed(y, x, residual, store, arena),
         }
     }
@@ -127,6 +133,10 @@ impl Tape<'_> {
         check(op, "columns of the input", expected, inputs)?;
         if let Some(bias) = &layer.bias {
             check(op, "length of the bias", outputs, bias.len(store))?;
+        }
+        if self.training && layer.weight.groups().is_some() {
+            let reason = "weights in their file's own groups are for inference; load the model in f32, bf16 or int8 to train".into();
+            return Err(EngineError::Invalid { op, reason });
         }
         let mut masks = None;
         if let Some(lora) = &layer.lora {

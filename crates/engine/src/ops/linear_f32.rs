@@ -46,6 +46,22 @@ impl Call<'_> {
         arena: &Arena,
     ) -> Option<Buffer> {
         let (t, n, k) = (self.rows, self.outputs, self.inputs);
+        let (update, saved) = self.beside_f32(y, x, residual, store, arena);
+        product_nt(MatMut::new(y, t, n), Mat::new(x, t, k), Mat::new(w, n, k), t, update);
+        saved
+    }
+
+    /// Writes everything but the large product: residual, branch, bias. Returns whether anything was written, and `u` of the
+    /// branch.
+    pub(super) fn beside_f32(
+        &self,
+        y: &mut [f32],
+        x: &[f32],
+        residual: Option<&[f32]>,
+        store: &ParamStore,
+        arena: &Arena,
+    ) -> (Update, Option<Buffer>) {
+        let (t, n, k) = (self.rows, self.outputs, self.inputs);
         let mut update = Update::Set;
         if let Some(residual) = residual {
             elementwise::copy(y, residual);
@@ -82,8 +98,7 @@ impl Call<'_> {
             }
             update = Update::Add;
         }
-        product_nt(MatMut::new(y, t, n), Mat::new(x, t, k), Mat::new(w, n, k), t, update);
-        saved
+        (update, saved)
     }
 
     /// [`Call::backward`] in f32.

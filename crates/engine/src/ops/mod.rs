@@ -10,6 +10,7 @@ mod embedding;
 mod glue;
 pub(crate) mod linear;
 mod linear_f32;
+mod linear_groups;
 mod linear_packed;
 pub mod loss;
 mod norm;

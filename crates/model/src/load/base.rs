@@ -6,9 +6,9 @@
 use crate::config::ModelConfig;
 use crate::decoder::{Decoder, Piece};
 use crate::error::{ModelError, Result};
-use crate::family::{Slot, slots};
-use containers::{GgufFile, ShardedSafetensors, TensorSource, TensorView};
-use engine::ComputeDtype;
+use crate::family::{Place, Slot, slots};
+use containers::{DType, GgufFile, ShardedSafetensors, TensorSource, TensorView};
+use engine::{ComputeDtype, GroupFormat};
 use rayon::prelude::*;
 use std::path::{Path, PathBuf};
 
@@ -174,6 +174,33 @@ impl BaseModel {
         }
     }
 
+    /// A tensor as the decoder keeps it for products in `compute`.
+    fn piece(&self, slot: &Slot, name: &str, compute: ComputeDtype) -> Result<Piece> {
+        if compute == ComputeDtype::Native && slot.shape.len() == 2 && slot.place != Place::Positions {
+            let view = self.source.require(name).map_err(container)?;
+            let format = match view.dtype {
+                DType::Q4_0 => Some(GroupFormat::Q4_0),
+                DType::Q4_1 => Some(GroupFormat::Q4_1),
+                DType::Q8_0 => Some(GroupFormat::Q8_0),
+                _ => None,
+            };
+            if let Some(format) = format {
+                return match slot.permuted_heads.filter(|_| self.gguf) {
+                    Some(heads) => {
+                        let dim = slot.shape[0] / heads;
+                        Piece::from_groups(slot, format, view.data, |row| stored_row(row, dim))
+                    }
+                    None => Piece::from_groups(slot, format, view.data, |row| row),
+                };
+            }
+            // Other narrow formats have no products of their own here: bf16 holds them as well as their own steps do.
+            if view.dtype != DType::F32 && view.dtype != DType::F64 {
+                return Piece::new(slot, self.read_named(slot, name)?, ComputeDtype::Bf16);
+            }
+        }
+        Piece::new(slot, self.read_named(slot, name)?, compute)
+    }
+
     /// Builds the decoder in f32; see [`Self::load_in`].
     ///
     /// # Errors
@@ -188,11 +215,7 @@ impl BaseModel {
     /// # Errors
     /// If a tensor cannot be decoded.
     pub fn load_in(&self, compute: ComputeDtype) -> Result<Decoder> {
-        let pieces = self
-            .names
-            .par_iter()
-            .map(|(slot, name)| Ok((slot.place, Piece::new(slot, self.read_named(slot, name)?, compute)?)))
-            .collect::<Result<_>>()?;
+        let pieces = self.names.par_iter().map(|(slot, name)| Ok((slot.place, self.piece(slot, name, compute)?))).collect::<Result<_>>()?;
         let mut decoder = Decoder::from_pieces(self.config.clone(), compute, pieces)?;
         decoder.notes = self.notes.clone();
         Ok(decoder)
@@ -249,16 +272,18 @@ fn unpermuted(view: &TensorView<'_>, heads: usize) -> containers::Result<Vec<f32
     let cols = stored.len().checked_div(rows).unwrap_or(0);
     let dim = rows / heads;
     let mut out = vec![0.0; stored.len()];
-    for head in 0..heads {
-        for j in 0..2 {
-            for i in 0..dim / 2 {
-                let to = (head * dim + j * dim / 2 + i) * cols;
-                let from = (head * dim + 2 * i + j) * cols;
-                out[to..to + cols].copy_from_slice(&stored[from..from + cols]);
-            }
-        }
+    for (row, to) in out.chunks_exact_mut(cols.max(1)).enumerate() {
+        to.copy_from_slice(&stored[stored_row(row, dim) * cols..][..cols]);
     }
     Ok(out)
+}
+
+/// Where GGUF has the row that is row `row` in Hugging Face's order, in heads of `dim` rows.
+fn stored_row(row: usize, dim: usize) -> usize {
+    let (dim, half) = (dim.max(1), (dim / 2).max(1));
+    let (head, in_head) = (row / dim, row % dim);
+    let (j, i) = (in_head / half, in_head % half);
+    head * dim + 2 * i + j
 }
 
 #[cfg(test)]
