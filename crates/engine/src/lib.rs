@@ -32,6 +32,7 @@ pub use data::ComputeDtype;
 pub use error::{EngineError, Result};
 pub use kernels::pool::{Arena, ArenaStats};
 pub use kernels::quant::Format as GroupFormat;
+pub use kernels::softmax::{arg_max, log_sum_exp};
 pub use kernels::{cpu, rng};
 pub use ops::Activation;
 pub use ops::attention::AttentionSpec;

@@ -189,6 +189,11 @@ impl<'a> Tape<'a> {
         Ok(self.push(rows, cols, y, 0, false, Op::None))
     }
 
+    /// A tensor's numbers, in place if they are f32.
+    pub fn numbers(&self, x: &Tensor) -> impl std::ops::Deref<Target = [f32]> + '_ {
+        self.wide(x.id)
+    }
+
     /// Copies a tensor out.
     pub fn read(&self, x: &Tensor) -> Vec<f32> {
         self.wide(x.id).to_vec()

@@ -306,18 +306,23 @@ impl Run<'_, '_> {
 
     /// Chooses one token for each sequence in `whose` from its row of `hidden`.
     fn choose(&mut self, hidden: &Tensor, whose: &[usize]) -> Result<(), GenerateError> {
-        let logits = self.tape.linear(hidden, self.model.decoder.head()).map_err(engine)?;
-        let vocab = logits.cols();
-        let logits = self.tape.read(&logits);
-        for (&i, row) in whose.iter().zip(logits.chunks_exact(vocab)) {
-            let s = &self.sequences[i];
-            let uniform = if self.sampling.is_greedy() {
-                0.0
-            } else {
-                let chosen = (s.seen.len() - s.prompt_len) as u64;
-                Rng::keyed(self.sampling.seed, &[STREAM, self.prompts[i].stream, chosen]).uniform_f64()
-            };
-            let choice = sample::choose(row, &s.seen, self.sampling, uniform).ok_or(GenerateError::NonFinite { position: s.seen.len() })?;
+        let logits = self.tape.logits(hidden, self.model.decoder.head()).map_err(engine)?;
+        let mut choices = Vec::with_capacity(whose.len());
+        {
+            let rows = self.tape.numbers(&logits);
+            for (&i, row) in whose.iter().zip(rows.chunks_exact(logits.cols())) {
+                let s = &self.sequences[i];
+                let uniform = if self.sampling.is_greedy() {
+                    0.0
+                } else {
+                    let chosen = (s.seen.len() - s.prompt_len) as u64;
+                    Rng::keyed(self.sampling.seed, &[STREAM, self.prompts[i].stream, chosen]).uniform_f64()
+                };
+                let choice = sample::choose(row, &s.seen, self.sampling, uniform);
+                choices.push((i, choice.ok_or(GenerateError::NonFinite { position: s.seen.len() })?));
+            }
+        }
+        for (i, choice) in choices {
             self.take(i, choice)?;
         }
         Ok(())

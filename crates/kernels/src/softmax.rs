@@ -56,6 +56,36 @@ dispatch!(
     pub fn log_sum_exp_on = log_sum_exp_body(x: &[f32]) -> f32
 );
 
+/// `log Σ exp(x)` of one row, on the calling thread. A NaN makes the result NaN; nothing finite, minus infinity.
+pub fn log_sum_exp(x: &[f32]) -> f32 {
+    log_sum_exp_on(isa(), x)
+}
+
+#[inline(always)]
+unsafe fn arg_max_body<S: Simd>(x: &[f32]) -> usize {
+    unsafe {
+        let (whole, rest) = x.split_at(x.len() / S::LANES * S::LANES);
+        let mut top = S::splat(f32::NEG_INFINITY);
+        for i in (0..whole.len()).step_by(S::LANES) {
+            top = S::max(top, S::load(whole.as_ptr().add(i)));
+        }
+        let top = rest.iter().fold(S::max_lane(top), |top, &v| if v > top { v } else { top });
+        // Blocks first: comparing lanes one by one until the place is found would take longer than finding the maximum.
+        let block = x.chunks(64).position(|c| c.iter().fold(false, |any, &v| any | (v == top))).unwrap_or(0);
+        block * 64 + x[block * 64..].iter().position(|&v| v == top).unwrap_or(0)
+    }
+}
+dispatch!(
+    /// [`arg_max`] on a given path, for tests.
+    #[doc(hidden)]
+    pub fn arg_max_on = arg_max_body(x: &[f32]) -> usize
+);
+
+/// The first place of the largest element (of a row without NaN); 0 for an empty row.
+pub fn arg_max(x: &[f32]) -> usize {
+    if x.is_empty() { 0 } else { arg_max_on(isa(), x) }
+}
+
 #[inline(always)]
 unsafe fn scaled_softmax_body<S: Simd>(x: &mut [f32], lse: f32, scale: f32) {
     unsafe {

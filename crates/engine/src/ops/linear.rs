@@ -85,7 +85,15 @@ impl Tape<'_> {
     /// # Errors
     /// If a tensor's shape does not fit.
     pub fn linear(&mut self, x: &Tensor, layer: &Linear) -> Result<Tensor> {
-        self.linear_op(x, layer, None)
+        self.linear_op(x, layer, None, self.compute.activations())
+    }
+
+    /// [`Self::linear`] with an f32 result whatever activations are kept in: logits are compared with each other.
+    ///
+    /// # Errors
+    /// As [`Self::linear`].
+    pub fn logits(&mut self, x: &Tensor, head: &Linear) -> Result<Tensor> {
+        self.linear_op(x, head, None, Dtype::F32)
     }
 
     /// `residual + linear(x)` in one pass over the output.
@@ -93,10 +101,11 @@ impl Tape<'_> {
     /// # Errors
     /// If a tensor's shape does not fit.
     pub fn linear_add(&mut self, x: &Tensor, layer: &Linear, residual: &Tensor) -> Result<Tensor> {
-        self.linear_op(x, layer, Some(residual))
+        // The residual stream is f32 in every mode.
+        self.linear_op(x, layer, Some(residual), Dtype::F32)
     }
 
-    fn linear_op(&mut self, x: &Tensor, layer: &Linear, residual: Option<&Tensor>) -> Result<Tensor> {
+    fn linear_op(&mut self, x: &Tensor, layer: &Linear, residual: Option<&Tensor>, dtype: Dtype) -> Result<Tensor> {
         const OP: &str = "linear";
         self.sweep();
         let keys = self.nodes[x.id as usize].keys;
@@ -106,8 +115,6 @@ impl Tape<'_> {
             check(OP, "rows of the residual", x.rows, r.rows)?;
             check(OP, "columns of the residual", n, r.cols)?;
         }
-        // The residual stream is f32 in every mode.
-        let dtype = if residual.is_some() { Dtype::F32 } else { self.compute.activations() };
         let mut y = Data::take(&self.arena, dtype, x.rows * n);
         let wide = residual.map(|r| self.wide(r.id));
         let u = call.forward(&mut y, self.data(x.id), wide.as_deref(), self.params.store(), &self.arena);
