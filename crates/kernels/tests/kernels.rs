@@ -174,6 +174,24 @@ fn a_nan_stays_a_nan() {
 }
 
 #[test]
+fn the_first_of_the_largest() {
+    for isa in Isa::available() {
+        for n in SIZES.into_iter().filter(|&n| n > 0) {
+            let mut x = numbers(9, n);
+            let want = (0..n).max_by(|&a, &b| x[a].total_cmp(&x[b])).unwrap();
+            assert_eq!(softmax::arg_max_on(isa, &x), want, "{} of {n}", isa.name());
+            // The last element, and then an equal one before it.
+            x[n - 1] = 100.0;
+            assert_eq!(softmax::arg_max_on(isa, &x), n - 1);
+            x[n / 2] = 100.0;
+            assert_eq!(softmax::arg_max_on(isa, &x), n / 2);
+            assert_eq!(softmax::arg_max_on(isa, &vec![f32::NEG_INFINITY; n]), 0);
+        }
+    }
+    assert_eq!(softmax::arg_max(&[]), 0);
+}
+
+#[test]
 fn log_sum_exp_and_softmax() {
     for isa in Isa::available() {
         for n in [1, 2, 15, 16, 17, 31, 33, 1023, 1025, 49152] {

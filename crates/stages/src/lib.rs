@@ -23,6 +23,7 @@ mod rows;
 pub mod train;
 mod watch;
 
+pub use engine::ComputeDtype;
 pub use environment::{Environment, Memory};
 pub use error::{Result, StageError};
 pub use fetch::Used;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use containers::GgufFile;
 use dataset::{Renderer, SftTask, Shape, TaskSpec, Truncation};
-use engine::{Arena, ParamStore};
+use engine::{Arena, ComputeDtype, ParamStore};
 use generate::SamplingParams;
 use model::Decoder;
 use model::load::BaseModel;
@@ -107,19 +107,32 @@ impl Opened {
 
 /// Opens a run's directory, an adapter's directory, or any model source. `recipe` says the task of what is no run, and overrides
 /// that of a run.
-pub fn open(environment: &Environment, target: &str, recipe: Option<&Recipe>, progress: &mut dyn Progress) -> Result<Opened> {
+///
+/// Without `compute`, a run and a model with a recipe compute as they were (or would be) trained; a bare model from a file of 4-
+/// or 8-bit groups computes on those groups, any other in the fastest arithmetic that loses no accuracy here.
+pub fn open(
+    environment: &Environment,
+    target: &str,
+    recipe: Option<&Recipe>,
+    compute: Option<ComputeDtype>,
+    progress: &mut dyn Progress,
+) -> Result<Opened> {
     let dir = Path::new(target);
     if let Some(manifest) = Manifest::load(dir)? {
-        return open_run(environment, dir, &manifest, recipe, progress);
+        return open_run(environment, dir, &manifest, recipe, compute, progress);
     }
     if dir.join(ADAPTER_CONFIG).is_file() {
-        return open_adapter(environment, dir, recipe, progress);
+        return open_adapter(environment, dir, recipe, compute, progress);
     }
     let spec: SourceSpec = target.parse()?;
     let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
     let base = BaseModel::open(&resolved.root)?;
+    let compute = match recipe {
+        None if base.has_groups() => compute.unwrap_or(ComputeDtype::Native),
+        _ => compute.unwrap_or_else(|| compute_of(recipe)),
+    };
     Ok(Opened {
-        decoder: base.load_in(compute_of(recipe))?,
+        decoder: base.load_in(compute)?,
         params: ParamStore::new(),
         arena: Arena::new(),
         tokenizer: Arc::new(load_tokenizer(&resolved.root)?),
@@ -130,7 +143,7 @@ pub fn open(environment: &Environment, target: &str, recipe: Option<&Recipe>, pr
 }
 
 /// A recipe's arithmetic, or this processor's.
-fn compute_of(recipe: Option<&Recipe>) -> engine::ComputeDtype {
+fn compute_of(recipe: Option<&Recipe>) -> ComputeDtype {
     recipe.map_or_else(native_compute, |recipe| recipe.training.compute(native_compute()))
 }
 
@@ -142,6 +155,7 @@ fn open_run(
     dir: &Path,
     manifest: &Manifest,
     recipe: Option<&Recipe>,
+    compute: Option<ComputeDtype>,
     progress: &mut dyn Progress,
 ) -> Result<Opened> {
     let recipe = match recipe {
@@ -163,7 +177,7 @@ fn open_run(
         ));
     }
     // Asked in the arithmetic that it was taught in.
-    let compute = compute_of(Some(&recipe));
+    let compute = compute.unwrap_or_else(|| compute_of(Some(&recipe)));
     let (root, mut decoder) = if adapter {
         let base = base_of(environment, manifest, progress)?;
         let decoder = BaseModel::open(&base)?.load_in(compute)?;
@@ -193,13 +207,19 @@ pub(crate) fn base_of(environment: &Environment, manifest: &Manifest, progress: 
 }
 
 /// An adapter that another tool made: its base is what the recipe or the adapter names.
-fn open_adapter(environment: &Environment, dir: &Path, recipe: Option<&Recipe>, progress: &mut dyn Progress) -> Result<Opened> {
+fn open_adapter(
+    environment: &Environment,
+    dir: &Path,
+    recipe: Option<&Recipe>,
+    compute: Option<ComputeDtype>,
+    progress: &mut dyn Progress,
+) -> Result<Opened> {
     let alternatives = match recipe {
         Some(recipe) => recipe.model.iter().map(|m| recipe.locate(m)).collect(),
         None => vec![named_base(dir)?],
     };
     let (resolved, used): (_, Used) = fetch::model(environment, &alternatives, None, progress)?;
-    let mut decoder = BaseModel::open(&resolved.root)?.load_in(compute_of(recipe))?;
+    let mut decoder = BaseModel::open(&resolved.root)?.load_in(compute.unwrap_or_else(|| compute_of(recipe)))?;
     let mut params = ParamStore::new();
     attach(dir, &mut decoder, &mut params, &used)?;
     let tokenizer = if dir.join("tokenizer.json").is_file() { load_tokenizer(dir)? } else { load_tokenizer(&resolved.root)? };

@@ -515,6 +515,8 @@ impl From<ComputeDtype> for ComputeChoice {
             ComputeDtype::F32 => ComputeChoice::F32,
             ComputeDtype::Bf16 => ComputeChoice::Bf16,
             ComputeDtype::Int8 => ComputeChoice::Int8,
+            // Nothing trains in it.
+            ComputeDtype::Native => ComputeChoice::Auto,
         }
     }
 }

@@ -195,6 +195,32 @@ pub struct Target {
     /// Change any key of that recipe
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub sets: Vec<String>,
+    /// Arithmetic of the matrix products. auto: as the run was trained; for a bare model native if its file holds 4- or 8-bit
+    /// groups, else bf16 where the processor has it, else f32. native: on the file's own numbers, the fastest for text
+    #[arg(long, value_enum, default_value = "auto")]
+    pub compute_dtype: Compute,
+}
+
+/// Arithmetic of the matrix products.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Compute {
+    Auto,
+    F32,
+    Bf16,
+    Int8,
+    Native,
+}
+
+impl From<Compute> for Option<stages::ComputeDtype> {
+    fn from(compute: Compute) -> Self {
+        match compute {
+            Compute::Auto => None,
+            Compute::F32 => Some(stages::ComputeDtype::F32),
+            Compute::Bf16 => Some(stages::ComputeDtype::Bf16),
+            Compute::Int8 => Some(stages::ComputeDtype::Int8),
+            Compute::Native => Some(stages::ComputeDtype::Native),
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -68,6 +68,11 @@ impl BaseModel {
         self.gguf
     }
 
+    /// True if matrices lie in groups that products can read as they are ([`ComputeDtype::Native`]).
+    pub fn has_groups(&self) -> bool {
+        self.names.iter().any(|(_, name)| self.source.tensor(name).is_some_and(|view| group_format(view.dtype).is_some()))
+    }
+
     /// The tensors of the model.
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
         self.names.iter().map(|(slot, _)| slot)
@@ -178,13 +183,7 @@ impl BaseModel {
     fn piece(&self, slot: &Slot, name: &str, compute: ComputeDtype) -> Result<Piece> {
         if compute == ComputeDtype::Native && slot.shape.len() == 2 && slot.place != Place::Positions {
             let view = self.source.require(name).map_err(container)?;
-            let format = match view.dtype {
-                DType::Q4_0 => Some(GroupFormat::Q4_0),
-                DType::Q4_1 => Some(GroupFormat::Q4_1),
-                DType::Q8_0 => Some(GroupFormat::Q8_0),
-                _ => None,
-            };
-            if let Some(format) = format {
+            if let Some(format) = group_format(view.dtype) {
                 return match slot.permuted_heads.filter(|_| self.gguf) {
                     Some(heads) => {
                         let dim = slot.shape[0] / heads;
@@ -242,6 +241,16 @@ pub(crate) fn container(e: containers::Error) -> ModelError {
     match e {
         containers::Error::Io { path, action, source } => ModelError::file(&path, format!("cannot {action}: {source}")),
         other => ModelError::Container(other.to_string()),
+    }
+}
+
+/// The formats that products read as they are.
+fn group_format(dtype: DType) -> Option<GroupFormat> {
+    match dtype {
+        DType::Q4_0 => Some(GroupFormat::Q4_0),
+        DType::Q4_1 => Some(GroupFormat::Q4_1),
+        DType::Q8_0 => Some(GroupFormat::Q8_0),
+        _ => None,
     }
 }
 

@@ -52,7 +52,7 @@ fn open(context: &Context, target: &Target, screen: &mut Screen) -> Result<stage
     if recipe.is_none() && !target.sets.is_empty() {
         return Err(StageError::input("--set changes a recipe: give one with --recipe"));
     }
-    stages::open(&context.environment, &target.target, recipe.as_ref(), screen)
+    stages::open(&context.environment, &target.target, recipe.as_ref(), target.compute_dtype.into(), screen)
 }
 
 /// The command line's words on sampling; unset ones are left to the model.
