@@ -70,7 +70,6 @@ impl Tape<'_> {
             Product::new(MatMut::new(y, x.rows, call.outputs), layer.weight.groups().expect("all are groups"), update)
         });
         quant::several(&products, &rows);
-        drop(products);
         drop(numbers);
         let mut list = layers.iter();
         Ok(ys.map(|y| {
