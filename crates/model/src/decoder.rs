@@ -317,6 +317,7 @@ impl Decoder {
         first: usize,
         rows: Option<&[u32]>,
     ) -> engine::Result<Tensor> {
+        tape.compute_in(self.compute);
         let rows = rows.filter(|rows| rows.len() < segments.tokens());
         let last = self.layers.len();
         for i in first..last {

@@ -4,10 +4,11 @@
 mod common;
 
 use common::{Expected, Row, data, relative};
-use engine::{Arena, Mode, ParamStore, Segments, Tape, Target, TokenKey};
+use engine::{Arena, ComputeDtype, Mode, ParamStore, Segments, Tape, Target, TokenKey};
 use model::load_model;
 use model::{Decoder, FreezeSpec, freeze};
 
+const COMPUTE: [ComputeDtype; 3] = [ComputeDtype::F32, ComputeDtype::Bf16, ComputeDtype::Int8];
 const CASES: [&str; 9] =
     ["llama_mha", "llama_gqa", "gpt2", "mistral_window", "qwen2", "stablelm_partial", "rope_yarn", "rope_dynamic", "rope_longrope"];
 
@@ -16,9 +17,15 @@ fn same_bits(a: &[f32], b: &[f32], what: &str) {
     assert!(a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits()), "{what}");
 }
 
-/// The oracle's rows, 48 tokens at most: up to there all products in f32 take one path, and equal rows give equal bits.
-fn rows_of(case: &str) -> Vec<Row> {
+/// The oracle's rows; for f32 48 tokens at most: up to there all products in f32 take one path, and equal rows give equal bits.
+fn rows_of(case: &str, compute: ComputeDtype) -> Vec<Row> {
     let mut rows = Expected::open(&data(case)).rows();
+    if compute != ComputeDtype::F32 {
+        // Here there is one order of sums for every number of rows.
+        let more: Vec<Row> = rows.clone();
+        rows.extend(more.into_iter().chain(rows.clone()));
+        return rows;
+    }
     let each = 48 / rows.len();
     rows.iter_mut().for_each(|r| r.ids.truncate(each));
     rows
@@ -31,9 +38,10 @@ fn all_ids(rows: &[Row]) -> (Vec<u32>, Segments) {
 
 #[test]
 fn wanted_rows_are_those_of_the_whole_pass() {
-    for case in CASES {
-        let decoder = load_model(data(case)).unwrap();
-        let (ids, segments) = all_ids(&rows_of(case));
+    for (case, compute) in CASES.into_iter().flat_map(|case| COMPUTE.map(|compute| (case, compute))) {
+        let mut decoder = load_model(data(case)).unwrap();
+        decoder.pack(compute).unwrap();
+        let (ids, segments) = all_ids(&rows_of(case, compute));
         let (params, arena) = (ParamStore::new(), Arena::new());
         let n = ids.len() as u32;
         let whole = {
@@ -93,20 +101,21 @@ fn step(
     (log_probs, params.iter().flat_map(|(_, p)| p.grad.clone()).collect())
 }
 
-fn trainable(case: &str) -> (Decoder, ParamStore) {
+fn trainable(case: &str, compute: ComputeDtype) -> (Decoder, ParamStore) {
     let mut decoder = load_model(data(case)).unwrap();
     let mut params = ParamStore::new();
     freeze::select(&mut decoder, &mut params, &FreezeSpec::Full).unwrap();
+    decoder.pack(compute).unwrap();
     (decoder, params)
 }
 
 #[test]
 fn gradients_of_wanted_rows_are_those_of_the_whole_pass() {
-    for case in CASES {
-        let (mut decoder, mut params) = trainable(case);
+    for (case, compute) in CASES.into_iter().flat_map(|case| COMPUTE.map(|compute| (case, compute))) {
+        let (mut decoder, mut params) = trainable(case, compute);
         for dropout in [0.0, 0.3] {
             decoder.dropout.residual = dropout;
-            let rows = rows_of(case);
+            let rows = rows_of(case, compute);
             let (ids, segments) = all_ids(&rows);
             let lengths: Vec<usize> = rows.iter().map(|r| r.ids.len()).collect();
             let keys: Vec<u64> = (0..rows.len() as u64).collect();
@@ -115,15 +124,17 @@ fn gradients_of_wanted_rows_are_those_of_the_whole_pass() {
             let mut run = |few| step(&decoder, &mut params, &ids, &segments, &targets, few, TokenKey::for_rows(&keys, &lengths));
             let ((a, ga), (b, gb)) = (run(true), run(false));
             same_bits(&a, &b, case);
-            assert!(relative(&ga, &gb) < 1e-6, "{case}: {:.1e}", relative(&ga, &gb));
+            // In bf16 a sum that is a hair greater may round the other way before it goes on.
+            let bound = if compute == ComputeDtype::F32 { 1e-6 } else { 3e-3 };
+            assert!(relative(&ga, &gb) < bound, "{case} {compute:?}: {:.1e}", relative(&ga, &gb));
         }
     }
 }
 
 #[test]
 fn a_shared_beginning_is_computed_once() {
-    for case in CASES {
-        let (decoder, mut params) = trainable(case);
+    for (case, compute) in CASES.into_iter().flat_map(|case| COMPUTE.map(|compute| (case, compute))) {
+        let (decoder, mut params) = trainable(case, compute);
         let id = |i: usize| (i * 7 % 40) as u32;
         // A prompt of 9; two answers of 4 and 6, and a third row that goes on from the first answer's second token.
         let ids: Vec<u32> = (0..9).chain(9..11).chain(11..13).chain(20..24).chain(30..36).map(id).collect();
@@ -153,7 +164,9 @@ fn a_shared_beginning_is_computed_once() {
             let sum = |p: &[f32], t: &[Target]| p.iter().zip(t).map(|(p, t)| p * t.weight).sum::<f32>();
             assert!((sum(&a, &shared) / sum(&b, &whole) - 1.0).abs() < 1e-6, "{case}");
             same_bits(&a[..12], &b[..12], case);
-            assert!(relative(&ga, &gb) < 2e-6, "{case}: {:.1e}", relative(&ga, &gb));
+            // In bf16 the shared rows' gradients are rounded once, as a sum, instead of each.
+            let bound = if compute == ComputeDtype::F32 { 2e-6 } else { 1e-2 };
+            assert!(relative(&ga, &gb) < bound, "{case} {compute:?}: {:.1e}", relative(&ga, &gb));
         }
     }
 }

@@ -162,7 +162,11 @@ impl<'a> Prefix<'a> {
         let mut key = Sha256::new();
         let facts = [self.layers, hidden, CHUNK_TOKENS, self.rows.len()];
         facts.iter().for_each(|fact| key.update((*fact as u64).to_le_bytes()));
-        key.update(identity.as_bytes());
+        // Products round by the compute type and by what the processor multiplies.
+        for name in [self.decoder.compute.name(), kernels::cpu::isa().name(), kernels::cpu::bf16_path().name(), identity] {
+            key.update((name.len() as u64).to_le_bytes());
+            key.update(name.as_bytes());
+        }
         for row in &self.rows {
             key.update((row.len() as u64).to_le_bytes());
             row.iter().for_each(|id| key.update(id.to_le_bytes()));
