@@ -21,6 +21,7 @@ mod memory;
 pub mod norm;
 mod pairs;
 mod par;
+pub mod peak;
 pub mod paths;
 pub mod pool;
 pub mod product;
