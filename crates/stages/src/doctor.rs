@@ -125,7 +125,7 @@ fn lacking(lacks: &[&str]) -> String {
 }
 
 /// The shape of a 135M model's MLP at 1,024 tokens; the best of a few runs is what the machine can do.
-fn measure_products() -> f64 {
+pub(crate) fn measure_products() -> f64 {
     let (tokens, width, hidden) = (1024, 576, 1536);
     let x = vec![0.5f32; tokens * width];
     let w = vec![0.25f32; hidden * width];
@@ -146,7 +146,7 @@ fn measure_products() -> f64 {
 }
 
 /// Sums a buffer far larger than any cache.
-fn measure_reading() -> f64 {
+pub(crate) fn measure_reading() -> f64 {
     let buffer = vec![1u64; 32 << 20];
     let mut best = f64::INFINITY;
     for _ in 0..3 {

@@ -1,6 +1,7 @@
 //! What Tunesmith does, one plain function a verb: `run(environment, job, progress) -> Result<Report>`. The command line calls these
 //! and shows their reports; a web page will call the same. Nothing here knows arguments or a terminal.
 
+pub mod bench;
 pub mod chat;
 pub mod doctor;
 mod environment;

@@ -10,6 +10,7 @@
 //! | what of it is computed only once a run | `prefix` |
 //! | what a run tells and asks | [`observe`] |
 //! | what a run will need, beforehand | [`mod@plan`] |
+//! | one step, to be timed | [`step`] |
 //! | how a run survives being killed | `save` (and `load`) |
 //!
 //! Invariants: nothing here prints, reads a clock or the environment; files are touched in `save` and `load` only; a step
@@ -31,6 +32,7 @@ mod progress;
 pub mod run;
 pub mod save;
 pub mod schedule;
+pub mod step;
 mod tensorboard;
 
 pub use arguments::{TRAINING_ALIASES, TrainingArguments};
@@ -42,3 +44,4 @@ pub use prefix::{PrefixPlace, PrefixPlan};
 pub use prepare::{Prepared, prepare};
 pub use run::{Job, Outcome, ResumePoint, TrainReport, resume_point, run};
 pub use save::OutputDir;
+pub use step::Stepper;

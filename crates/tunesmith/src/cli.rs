@@ -106,6 +106,9 @@ JSON keys: output, dtype, tensors, merged, bytes")]
         after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32}"
     )]
     Doctor,
+    /// Time training steps, reading and writing on this machine, beside what it could do at best
+    #[command(subcommand)]
+    Bench(Bench),
     /// Print the JSON schema of recipes (for editors)
     Schema,
 }
@@ -293,6 +296,124 @@ pub struct Sampling {
     /// Stop at this text (may be repeated)
     #[arg(long)]
     pub stop: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Bench {
+    /// One training step on random tokens: forward, backward, AdamW
+    #[command(after_help = "Examples:
+  tunesmith bench train-step --arch smollm2-135m --method lora --batch 4 --seq 256
+  tunesmith bench train-step --model runs/merged --method last5 --cached --completion-only --json
+  tunesmith bench train-step --arch qwen2-1.5b --dtype int8 --batch 1 --steps 3
+
+The first step is not timed. peak_rss_mb is the most that the process held since its start, the making of the weights
+included: compare it between processes, not between runs of one. gflop counts the arithmetic that the step needs, not
+what is computed again to save memory; peak is measured right after the steps.
+
+JSON keys: model, parameters, trainable, method, batch, seq, trained_tokens_per_row, dtype, threads, cached, steps,
+ms_per_step, ms_min, ms_max, tokens_per_s, peak_rss_mb, activations_mb, gflop, gflops, peak {gflops,
+read_gb_per_second}, fraction_of_peak, loss")]
+    TrainStep(BenchTrainStep),
+    /// Reading a prompt: milliseconds until the first new token
+    #[command(after_help = "Examples:
+  tunesmith bench prefill --arch smollm2-135m --tokens 512
+  tunesmith bench prefill --model model.gguf --threads 1 --json
+
+JSON keys: model, parameters, tokens, dtype, threads, repeats, ms, tokens_per_s, peak_rss_mb, gflop, gflops,
+peak {gflops, read_gb_per_second}, fraction_of_peak")]
+    Prefill(BenchPrefill),
+    /// Writing token after token
+    #[command(after_help = "Examples:
+  tunesmith bench decode --model model.gguf
+  tunesmith bench decode --arch smollm2-135m --tokens 128 --context 1024 --batch 8
+
+JSON keys: model, parameters, tokens, context, batch, dtype, threads, repeats, ms_per_token, tokens_per_s,
+peak_rss_mb, weights_gb, read_gb_per_second, peak {gflops, read_gb_per_second}, fraction_of_read")]
+    Decode(BenchDecode),
+}
+
+/// The model that is timed.
+#[derive(Debug, Args)]
+pub struct Subject {
+    /// A model: a path, or any model source
+    #[arg(long, value_name = "MODEL", conflicts_with = "arch")]
+    pub model: Option<String>,
+    /// A shape with random weights instead: smollm2-135m, smollm2-360m, gpt2, qwen2-0.5b, llama-1.1b, qwen2-1.5b, tiny
+    #[arg(long, value_name = "NAME", default_value = "smollm2-135m")]
+    pub arch: String,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchTrainStep {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// What trains: lora, full, freeze (the last two layers), last5 (any number of last layers)
+    #[arg(long, default_value = "lora")]
+    pub method: String,
+    /// Rank of the LoRA matrices
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub rank: usize,
+    /// Rows of a step
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub batch: usize,
+    /// Tokens of a row
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub seq: usize,
+    /// What products are computed in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Compute,
+    /// Steps that are timed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub steps: usize,
+    /// Train only the last N tokens of each row (a label and the end of text, if N is not given)
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "2")]
+    pub completion_only: Option<usize>,
+    /// Time an epoch in which the layers below the first trainable one come from the cache
+    #[arg(long)]
+    pub cached: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchPrefill {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Tokens of the prompt
+    #[arg(long, value_name = "N", default_value_t = 512)]
+    pub tokens: usize,
+    /// What products are computed in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Compute,
+    /// Repetitions that are timed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchDecode {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Tokens that each sequence writes
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    pub tokens: usize,
+    /// Tokens that were read before
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub context: usize,
+    /// Sequences that are written together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
+    /// What products are computed in
+    #[arg(long, value_enum, default_value = "f32")]
+    pub dtype: Compute,
+    /// Repetitions that are timed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Compute {
+    F32,
+    Bf16,
+    Int8,
 }
 
 #[derive(Debug, Args)]

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Verb::Chat(args) => commands::chat::run(&context, args),
         Verb::Merge(args) => commands::merge::run(&context, args),
         Verb::Doctor => commands::doctor::run(&context),
+        Verb::Bench(args) => commands::bench::run(&context, args),
         Verb::Schema => commands::schema::run(),
     };
     match outcome {

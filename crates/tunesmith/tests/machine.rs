@@ -48,7 +48,7 @@ fn pull_takes_a_local_path_as_it_is() {
 fn every_verb_explains_itself() {
     let bench = Bench::new();
     let help = bench.ok(&["--help"]).out;
-    for verb in ["pull", "init", "data", "plan", "train", "eval", "predict", "chat", "merge", "doctor", "schema"] {
+    for verb in ["pull", "init", "data", "plan", "train", "eval", "predict", "chat", "merge", "doctor", "bench", "schema"] {
         assert!(help.contains(&format!("\n  {verb} ")), "{verb}: {help}");
         assert!(bench.ok(&[verb, "--help"]).out.contains("Usage:"), "{verb}");
     }

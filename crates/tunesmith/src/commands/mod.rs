@@ -1,5 +1,6 @@
 //! One file a verb: arguments in, a stage run, its result shown. No logic that a web page would need too.
 
+pub mod bench;
 pub mod chat;
 pub mod doctor;
 pub mod eval;

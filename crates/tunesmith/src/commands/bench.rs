@@ -1,0 +1,67 @@
+//! `tunesmith bench train-step | prefill | decode`
+
+use serde::Serialize;
+use stages::Result;
+use stages::bench::{self, DecodeJob, Dtype, PrefillJob, TrainStepJob};
+
+use super::Context;
+use crate::cli::{Bench, Compute, Subject};
+use crate::output;
+
+pub fn run(context: &Context, args: &Bench) -> Result<()> {
+    let (environment, screen) = (&context.environment, &mut context.screen());
+    match args {
+        Bench::TrainStep(args) => {
+            let job = TrainStepJob {
+                subject: subject(&args.subject),
+                method: args.method.parse()?,
+                rank: args.rank,
+                batch: args.batch,
+                seq: args.seq,
+                dtype: dtype(args.dtype),
+                steps: args.steps,
+                completion: args.completion_only,
+                cached: args.cached,
+            };
+            let report = bench::train_step(environment, &job, screen)?;
+            show(context, &report, report.to_text());
+        }
+        Bench::Prefill(args) => {
+            let job = PrefillJob { subject: subject(&args.subject), tokens: args.tokens, dtype: dtype(args.dtype), repeats: args.repeats };
+            let report = bench::prefill(environment, &job, screen)?;
+            show(context, &report, report.to_text());
+        }
+        Bench::Decode(args) => {
+            let job = DecodeJob {
+                subject: subject(&args.subject),
+                tokens: args.tokens,
+                context: args.context,
+                batch: args.batch,
+                dtype: dtype(args.dtype),
+                repeats: args.repeats,
+            };
+            let report = bench::decode(environment, &job, screen)?;
+            show(context, &report, report.to_text());
+        }
+    }
+    Ok(())
+}
+
+fn show(context: &Context, report: &impl Serialize, text: String) {
+    if context.json { output::json(report) } else { output::line(text) }
+}
+
+fn subject(args: &Subject) -> bench::Subject {
+    match &args.model {
+        Some(model) => bench::Subject::Model(model.clone()),
+        None => bench::Subject::Arch(args.arch.clone()),
+    }
+}
+
+fn dtype(given: Compute) -> Dtype {
+    match given {
+        Compute::F32 => Dtype::F32,
+        Compute::Bf16 => Dtype::Bf16,
+        Compute::Int8 => Dtype::Int8,
+    }
+}

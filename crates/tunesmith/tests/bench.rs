@@ -1,0 +1,149 @@
+//! `bench`: what it prints, what it refuses. No expectation of speed: only that the numbers belong together.
+
+mod common;
+
+use common::{Bench, keys, number, tiny};
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-6 * a.abs().max(b.abs())
+}
+
+#[test]
+fn a_step_is_timed_in_every_way_to_train() {
+    let bench = Bench::new();
+    let step = |more: &[&str]| {
+        let mut args = vec!["bench", "train-step", "--arch", "tiny", "--batch", "2", "--seq", "16", "--steps", "2", "--json", "--quiet"];
+        args.extend(more);
+        bench.json(&args)
+    };
+    let lora = step(&["--threads", "2"]);
+    let expected = [
+        "model",
+        "parameters",
+        "trainable",
+        "method",
+        "batch",
+        "seq",
+        "trained_tokens_per_row",
+        "dtype",
+        "threads",
+        "cached",
+        "steps",
+        "ms_per_step",
+        "ms_min",
+        "ms_max",
+        "tokens_per_s",
+        "peak_rss_mb",
+        "activations_mb",
+        "gflop",
+        "gflops",
+        "peak",
+        "fraction_of_peak",
+        "loss",
+    ];
+    assert_eq!(keys(&lora), expected);
+    assert_eq!((&lora["method"], &lora["threads"]), (&"lora".into(), &2.into()));
+    let ms = number(&lora, "/ms_per_step");
+    assert!(number(&lora, "/ms_min") <= ms && ms <= number(&lora, "/ms_max") && ms > 0.0, "{lora}");
+    assert!(close(number(&lora, "/tokens_per_s"), 32.0 / ms * 1e3), "{lora}");
+    assert!(close(number(&lora, "/fraction_of_peak"), number(&lora, "/gflop") / ms * 1e3 / number(&lora, "/peak/gflops")), "{lora}");
+    // Nothing is learnt from two steps on random tokens: the loss is that of guessing.
+    assert!((number(&lora, "/loss") - 512f64.ln()).abs() < 0.5, "{lora}");
+
+    let full = step(&["--method", "full"]);
+    assert_eq!(full["trainable"], full["parameters"]);
+    let freeze = step(&["--method", "freeze"]);
+    assert_eq!(freeze["method"], "last2");
+    assert!(number(&lora, "/gflop") < number(&full, "/gflop") && number(&freeze, "/gflop") < number(&lora, "/gflop"));
+    let cached = step(&["--method", "last2", "--cached"]);
+    assert!(number(&cached, "/gflop") < number(&freeze, "/gflop"));
+    // What the loss comes to does not depend on where the frozen layers' outputs came from, only on how often a row was seen.
+    assert!(number(&cached, "/loss") < number(&freeze, "/loss") + 0.1);
+    let completion = step(&["--completion-only"]);
+    assert_eq!((&completion["trained_tokens_per_row"], &lora["trained_tokens_per_row"]), (&2.into(), &15.into()));
+    assert!(number(&completion, "/gflop") < number(&lora, "/gflop"));
+    assert_eq!(step(&["--completion-only", "3"])["trained_tokens_per_row"], 3);
+
+    let real = tiny().display().to_string();
+    let text = bench.ok(&["bench", "train-step", "--model", &real, "--seq", "8", "--steps", "1"]).out;
+    for word in [&real, "[4 x 8]", "tokens/s", "GFLOP", "loss on every position"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+}
+
+#[test]
+fn reading_and_writing_are_timed() {
+    let bench = Bench::new();
+    let read = bench.json(&["bench", "prefill", "--arch", "tiny", "--tokens", "20", "--repeats", "1", "--json", "--quiet"]);
+    let expected = [
+        "model",
+        "parameters",
+        "tokens",
+        "dtype",
+        "threads",
+        "repeats",
+        "ms",
+        "tokens_per_s",
+        "peak_rss_mb",
+        "gflop",
+        "gflops",
+        "peak",
+        "fraction_of_peak",
+    ];
+    assert_eq!(keys(&read), expected);
+    assert!(close(number(&read, "/tokens_per_s"), 20.0 / number(&read, "/ms") * 1e3), "{read}");
+    let write = |more: &[&str]| {
+        let mut args = vec!["bench", "decode", "--arch", "tiny", "--tokens", "5", "--repeats", "2", "--json", "--quiet"];
+        args.extend(more);
+        bench.json(&args)
+    };
+    let one = write(&[]);
+    let expected = [
+        "model",
+        "parameters",
+        "tokens",
+        "context",
+        "batch",
+        "dtype",
+        "threads",
+        "repeats",
+        "ms_per_token",
+        "tokens_per_s",
+        "peak_rss_mb",
+        "weights_gb",
+        "read_gb_per_second",
+        "peak",
+        "fraction_of_read",
+    ];
+    assert_eq!(keys(&one), expected);
+    let several = write(&["--batch", "3", "--context", "7"]);
+    assert!(close(number(&several, "/tokens_per_s"), 3.0 / number(&several, "/ms_per_token") * 1e3), "{several}");
+    assert_eq!(several["weights_gb"], one["weights_gb"]);
+    let model = tiny().display().to_string();
+    let text = bench.ok(&["bench", "decode", "--model", &model, "--tokens", "2", "--repeats", "1"]).out;
+    assert!(text.contains("GB of weights a token"), "{text}");
+}
+
+#[test]
+fn senseless_sizes_are_refused_by_name() {
+    let bench = Bench::new();
+    let step = |more: &[&'static str], words: &[&str]| {
+        let mut args = vec!["bench", "train-step"];
+        args.extend(more);
+        bench.refused(&args, words);
+    };
+    step(&["--arch", "gpt5"], &["gpt5", "smollm2-135m"]);
+    step(&["--arch", "tiny", "--method", "some"], &["--method some", "last5"]);
+    step(&["--arch", "tiny", "--method", "last9"], &["9 layers", "the model has 4"]);
+    step(&["--arch", "tiny", "--seq", "1"], &["--seq 1", "two tokens"]);
+    step(&["--arch", "tiny", "--seq", "9000"], &["--seq 9000", "8192"]);
+    step(&["--arch", "tiny", "--batch", "0"], &["--batch 0"]);
+    step(&["--arch", "tiny", "--steps", "0"], &["--steps 0"]);
+    step(&["--arch", "tiny", "--completion-only", "0"], &["--completion-only 0"]);
+    step(&["--arch", "tiny", "--cached"], &["--cached", "--method last5"]);
+    step(&["--arch", "tiny", "--model", "x"], &["--arch", "--model"]);
+    step(&["--model", "nowhere.gguf"], &["nowhere.gguf"]);
+    bench.refused(&["bench", "prefill", "--arch", "tiny", "--tokens", "8193"], &["--tokens 8193", "8192"]);
+    bench.refused(&["bench", "decode", "--arch", "tiny", "--context", "8192"], &["8192"]);
+    bench.refused(&["bench", "decode", "--arch", "tiny", "--repeats", "0"], &["--repeats 0"]);
+}
