@@ -89,7 +89,7 @@ pub(crate) fn mebibytes(bytes: u64) -> u64 {
 }
 
 /// The arithmetic that `auto` means here: bf16 where the processor multiplies it natively, otherwise f32.
-pub(crate) fn native_compute() -> engine::ComputeDtype {
+pub fn native_compute() -> engine::ComputeDtype {
     let bf16 = kernels::cpu::features().iter().any(|&(name, has)| name == "avx512bf16" && has);
     if bf16 { engine::ComputeDtype::Bf16 } else { engine::ComputeDtype::F32 }
 }

@@ -359,9 +359,9 @@ pub struct BenchTrainStep {
     /// Tokens of a row
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub seq: usize,
-    /// What products are computed in
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: Compute,
+    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
+    #[arg(long, value_enum)]
+    pub dtype: Option<Compute>,
     /// Steps that are timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub steps: usize,
@@ -380,9 +380,9 @@ pub struct BenchPrefill {
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub tokens: usize,
-    /// What products are computed in
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: Compute,
+    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
+    #[arg(long, value_enum)]
+    pub dtype: Option<Compute>,
     /// Repetitions that are timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub repeats: usize,
@@ -401,9 +401,9 @@ pub struct BenchDecode {
     /// Sequences that are written together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: usize,
-    /// What products are computed in
-    #[arg(long, value_enum, default_value = "f32")]
-    pub dtype: Compute,
+    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
+    #[arg(long, value_enum)]
+    pub dtype: Option<Compute>,
     /// Repetitions that are timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub repeats: usize,

@@ -1,12 +1,12 @@
 //! Models that need no file: well-known shapes with random weights. Speed depends on shapes, not on what the numbers say.
 
+use engine::ComputeDtype;
 use engine::rng::Rng;
 use model::family::Slot;
 use model::{Decoder, ModelConfig};
 use rayon::prelude::*;
 use serde_json::{Value, json};
 
-use super::Dtype;
 use crate::error::{Result, StageError};
 
 /// Every shape that can be asked for by name.
@@ -54,10 +54,10 @@ pub(super) fn config(name: &str) -> Result<ModelConfig> {
 }
 
 /// A decoder of that shape. Each tensor is brought into its storage as it is made: memory never holds all of them in f32.
-pub(super) fn build(name: &str, _dtype: Dtype) -> Result<Decoder> {
+pub(super) fn build(name: &str, dtype: ComputeDtype) -> Result<Decoder> {
     let config = config(name)?;
     let mut index = 0;
-    let decoder = Decoder::assemble(config, |slot| {
+    let decoder = Decoder::assemble_in(config, dtype, |slot| {
         index += 1;
         Ok(weights(slot, index))
     })?;

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
-use engine::{Arena, ParamStore, Segments, Tape};
+use engine::{Arena, ComputeDtype, ParamStore, Segments, Tape};
 use model::Decoder;
 use serde::Serialize;
 
-use super::{Dtype, Peak, Subject, at_least_one, check_context, median_ms, pack, peak, peak_rss_mb, random_ids, timed, work};
+use super::{Peak, Subject, at_least_one, check_context, median_ms, peak, peak_rss_mb, random_ids, timed, work};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::progress::{Progress, Unit};
@@ -19,7 +19,7 @@ pub struct PrefillJob {
     /// Tokens of the prompt.
     pub tokens: usize,
     /// What products are computed in.
-    pub dtype: Dtype,
+    pub dtype: ComputeDtype,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
 }
@@ -34,7 +34,8 @@ pub struct Prefill {
     /// Tokens of the prompt.
     pub tokens: usize,
     /// What products were computed in.
-    pub dtype: Dtype,
+    #[serde(serialize_with = "super::dtype_name")]
+    pub dtype: ComputeDtype,
     /// Worker threads.
     pub threads: usize,
     /// Repetitions that were timed.
@@ -67,7 +68,7 @@ pub struct DecodeJob {
     /// Sequences that are written together.
     pub batch: usize,
     /// What products are computed in.
-    pub dtype: Dtype,
+    pub dtype: ComputeDtype,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
 }
@@ -86,7 +87,8 @@ pub struct Decode {
     /// Sequences that were written together.
     pub batch: usize,
     /// What products were computed in.
-    pub dtype: Dtype,
+    #[serde(serialize_with = "super::dtype_name")]
+    pub dtype: ComputeDtype,
     /// Worker threads.
     pub threads: usize,
     /// Repetitions that were timed.
@@ -189,9 +191,14 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
     })
 }
 
-fn model(environment: &Environment, subject: &Subject, dtype: Dtype, progress: &mut dyn Progress) -> Result<(Decoder, ParamStore, Arena)> {
+fn model(
+    environment: &Environment,
+    subject: &Subject,
+    dtype: ComputeDtype,
+    progress: &mut dyn Progress,
+) -> Result<(Decoder, ParamStore, Arena)> {
     let mut decoder = subject.build(environment, dtype, false, progress)?;
-    pack(&mut decoder, dtype)?;
+    decoder.pack(dtype)?;
     Ok((decoder, ParamStore::new(), Arena::new()))
 }
 

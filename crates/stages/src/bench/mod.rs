@@ -24,7 +24,9 @@ use crate::error::{Result, StageError};
 use crate::fetch;
 use crate::progress::Progress;
 
+pub use crate::environment::native_compute as native_dtype;
 pub use arch::NAMES as ARCHITECTURES;
+pub use engine::ComputeDtype;
 pub use inference::{Decode, DecodeJob, Prefill, PrefillJob, decode, prefill};
 pub use step::{TrainStep, TrainStepJob, train_step};
 
@@ -46,27 +48,9 @@ impl fmt::Display for Subject {
     }
 }
 
-/// What products are computed in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Dtype {
-    /// Single precision.
-    F32,
-    /// bf16 operands, f32 sums.
-    Bf16,
-    /// 8-bit integers where weights are frozen, bf16 elsewhere.
-    Int8,
-}
-
-impl Dtype {
-    /// As it is typed.
-    pub fn name(self) -> &'static str {
-        match self {
-            Dtype::F32 => "f32",
-            Dtype::Bf16 => "bf16",
-            Dtype::Int8 => "int8",
-        }
-    }
+/// The arithmetic of a report, as it is typed.
+fn dtype_name<S: serde::Serializer>(dtype: &ComputeDtype, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(dtype.name())
 }
 
 /// What trains.
@@ -182,30 +166,22 @@ fn check_context(decoder: &Decoder, option: &str, tokens: usize) -> Result<()> {
 
 impl Subject {
     /// The model in memory. `trains_weights`: some of its own tensors will train, so their masters must be f32; the rest is packed
-    /// afterwards by [`pack`].
-    fn build(&self, environment: &Environment, dtype: Dtype, trains_weights: bool, progress: &mut dyn Progress) -> Result<Decoder> {
-        let dtype = if trains_weights { Dtype::F32 } else { dtype };
+    /// afterwards with [`Decoder::pack`].
+    fn build(&self, environment: &Environment, dtype: ComputeDtype, trains_weights: bool, progress: &mut dyn Progress) -> Result<Decoder> {
+        let dtype = if trains_weights { ComputeDtype::F32 } else { dtype };
         match self {
             Subject::Arch(name) => arch::build(name, dtype),
             Subject::Model(name) => {
                 let spec: SourceSpec = name.parse()?;
                 let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
-                Ok(BaseModel::open(&resolved.root)?.load()?)
+                Ok(BaseModel::open(&resolved.root)?.load_in(dtype)?)
             }
         }
     }
 }
 
-/// Brings what is frozen into the storage that products in `dtype` want.
-fn pack(_decoder: &mut Decoder, dtype: Dtype) -> Result<()> {
-    match dtype {
-        Dtype::F32 => Ok(()),
-        other => Err(StageError::input(format!("--dtype {}: only f32 can be computed so far", other.name()))),
-    }
-}
-
 /// The best that this machine does, right now.
-fn peak(_dtype: Dtype) -> Peak {
+fn peak(_dtype: ComputeDtype) -> Peak {
     Peak { gflops: doctor::measure_products(), read_gb_per_second: doctor::measure_reading() }
 }
 

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use dataset::Rendered;
-use engine::Arena;
+use engine::{Arena, ComputeDtype};
 use serde::Serialize;
 use train::Stepper;
 
 use super::work::{self, Rows};
-use super::{Dtype, Method, Peak, Subject, at_least_one, check_context, median_ms, pack, peak, peak_rss_mb, random_row, timed};
+use super::{Method, Peak, Subject, at_least_one, check_context, median_ms, peak, peak_rss_mb, random_row, timed};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::human;
@@ -31,7 +31,7 @@ pub struct TrainStepJob {
     /// Tokens of a row.
     pub seq: usize,
     /// What products are computed in.
-    pub dtype: Dtype,
+    pub dtype: ComputeDtype,
     /// Steps that are timed; one more before them is not.
     pub steps: usize,
     /// Train only so many tokens at the end of each row; `None` trains every position.
@@ -58,7 +58,8 @@ pub struct TrainStep {
     /// Predictions of a row that counted.
     pub trained_tokens_per_row: usize,
     /// What products were computed in.
-    pub dtype: Dtype,
+    #[serde(serialize_with = "super::dtype_name")]
+    pub dtype: ComputeDtype,
     /// Worker threads.
     pub threads: usize,
     /// Whether frozen layers came from the cache.
@@ -106,7 +107,7 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
     let mut decoder = job.subject.build(environment, job.dtype, trains_weights, progress)?;
     check_context(&decoder, "--seq", seq)?;
     let mut prepared = train::prepare(&mut decoder, &job.method.arguments(job.rank), None, 0)?;
-    pack(&mut decoder, job.dtype)?;
+    decoder.pack(job.dtype)?;
     let vocab = decoder.config.vocab_size;
 
     // Every step has rows of its own, as in an epoch; a cached epoch sees the rows of the one before.

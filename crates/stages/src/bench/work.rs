@@ -118,13 +118,14 @@ fn embedding_trains(decoder: &Decoder) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{Dtype, Method, arch};
+    use crate::bench::{Method, arch};
+    use engine::ComputeDtype;
 
     /// Against the sums done by hand for a shape that can be done by hand.
     #[test]
     fn operations_are_those_of_the_textbook() {
         let count = |method: &str, wanted: usize, cached: bool| {
-            let mut decoder = arch::build("tiny", Dtype::F32).unwrap();
+            let mut decoder = arch::build("tiny", ComputeDtype::F32).unwrap();
             let method: Method = method.parse().unwrap();
             let prepared = train::prepare(&mut decoder, &method.arguments(8), None, 0).unwrap();
             train_step(&decoder, &prepared.params, Rows { batch: 2, seq: 10, wanted }, cached)

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stages::Result;
-use stages::bench::{self, DecodeJob, Dtype, PrefillJob, TrainStepJob};
+use stages::bench::{self, ComputeDtype, DecodeJob, PrefillJob, TrainStepJob};
 
 use super::Context;
 use crate::cli::{Bench, Compute, Subject};
@@ -58,10 +58,11 @@ fn subject(args: &Subject) -> bench::Subject {
     }
 }
 
-fn dtype(given: Compute) -> Dtype {
+fn dtype(given: Option<Compute>) -> ComputeDtype {
     match given {
-        Compute::F32 => Dtype::F32,
-        Compute::Bf16 => Dtype::Bf16,
-        Compute::Int8 => Dtype::Int8,
+        None => bench::native_dtype(),
+        Some(Compute::F32) => ComputeDtype::F32,
+        Some(Compute::Bf16) => ComputeDtype::Bf16,
+        Some(Compute::Int8) => ComputeDtype::Int8,
     }
 }

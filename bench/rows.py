@@ -1,0 +1,313 @@
+"""The rows of the comparison: each is a function that measures and returns a dictionary with `comparisons` (our figure, the peer's,
+the ratio that is owed) and everything behind them."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+from measure import ROOT, THREADS, TUNED, Torch, alternate, median, ours, run, say
+
+STEPS = 3  # timed steps of ours in each round
+THEIRS = 2  # and of the peer, whose process stays warm
+
+
+def comparison(what, our, peer, unit, owed=None, more_is_better=True, note=""):
+    """One line of the table. `owed` is the ratio ours / peer (or, where less is better, peer / ours) that was promised."""
+    ratio = None if peer is None else (our / peer if more_is_better else peer / our)
+    return {"what": what, "ours": our, "peer": peer, "unit": unit, "ratio": ratio, "owed": owed,
+            "met": None if owed is None or ratio is None else ratio >= owed, "note": note}
+
+
+def figure(what, value, unit, limit=None, at_least=True, note=""):
+    """A figure of ours alone, with the limit that it must keep."""
+    met = None if limit is None else (value >= limit if at_least else value <= limit)
+    return {"what": what, "ours": value, "peer": None, "unit": unit, "ratio": None, "owed": limit, "at_least": at_least, "met": met,
+            "note": note}
+
+
+def step(setting, *args):
+    return lambda: ours(setting, "bench", "train-step", "--arch", "smollm2-135m", "--steps", str(STEPS), *args)
+
+
+def torch_row(setting, peer_args, variants):
+    """Alternates one waiting PyTorch process with our commands. `variants`: name -> (arguments, owed ratio or None)."""
+    with Torch(setting, *peer_args) as torch:
+        theirs, our = alternate(setting, lambda: torch.steps(THEIRS), {name: step(setting, *args) for name, (args, _) in variants.items()})
+        about = torch.about
+    at = peer_args.index
+    tokens = int(peer_args[at("--batch") + 1]) * int(peer_args[at("--seq") + 1])
+    peer_ms = median([ms for answer in theirs for ms in answer["ms"]])
+    comparisons = []
+    for name, (_, owed) in variants.items():
+        ms = median([o["ms_per_step"] for o in our[name]])
+        fraction = median([o["fraction_of_peak"] for o in our[name]])
+        comparisons.append(comparison(name, tokens / ms * 1e3, tokens / peer_ms * 1e3, "tokens/s", owed,
+                                      note=f"{fraction:.0%} of the measured peak"))
+    first = next(iter(our.values()))
+    memory = comparison("peak memory", max(o["peak_rss_mb"] for o in first), max(t["peak_rss_mb"] for t in theirs), "MiB",
+                        more_is_better=False)
+    return {"comparisons": [*comparisons, memory], "peer": about, "peer_runs": theirs, "our_runs": our}
+
+
+def train_row(method, dtype, batch, seq, owed, compiled=False):
+    def measure(setting):
+        shape = ["--method", method, "--dtype", dtype, "--batch", str(batch), "--seq", str(seq)]
+        name = f"{method} {dtype} [{batch} x {seq}]"
+        return torch_row(setting, shape + (["--compile"] if compiled else []), {name: (shape, owed)})
+
+    return measure
+
+
+def last5(setting):
+    shape = ["--method", "last5", "--dtype", "bf16", "--batch", "4", "--seq", "256"]
+    return torch_row(setting, shape, {
+        "last five layers, first epoch": (shape, 1.35),
+        "last five layers, cached prefix": ([*shape, "--cached"], 2.3),
+        "last five layers, cached prefix, completion only": ([*shape, "--cached", "--completion-only"], 5.0),
+    })
+
+
+def inference(kind, owed_prefill, owed_decode):
+    def measure(setting):
+        model = setting.gguf(kind)
+
+        def peer():
+            command = [setting.peers / "llama.cpp-build/bin/llama-bench", "-m", model, "-t", THREADS, "-p", 512, "-n", 128, "-r", 1, "-o",
+                       "json"]
+            rows = json.loads(run(command))
+            return {"prefill": next(r["avg_ts"] for r in rows if r["n_prompt"]), "decode": next(r["avg_ts"] for r in rows if r["n_gen"])}
+
+        variants = {
+            "prefill": lambda: ours(setting, "bench", "prefill", "--model", model, "--tokens", "512", "--repeats", "1"),
+            "decode": lambda: ours(setting, "bench", "decode", "--model", model, "--tokens", "128", "--repeats", "1"),
+        }
+        theirs, our = alternate(setting, peer, variants)
+        rate = {name: median([o["tokens_per_s"] for o in our[name]]) for name in variants}
+        fraction = median([o["fraction_of_read"] for o in our["decode"]])
+        return {
+            "comparisons": [
+                comparison(f"{kind}: prefill of 512 tokens", rate["prefill"], median([t["prefill"] for t in theirs]), "tokens/s",
+                           owed_prefill),
+                comparison(f"{kind}: decode of 128 tokens", rate["decode"], median([t["decode"] for t in theirs]), "tokens/s", owed_decode),
+                figure(f"{kind}: decode's share of the read bandwidth", fraction, "", 0.75),
+            ],
+            "peer_runs": theirs,
+            "our_runs": our,
+        }
+
+    return measure
+
+
+# ── The real job.
+
+SEEDS = [42, 43, 44]
+
+
+def our_job(setting, work, seed, dtype):
+    out = os.path.join(work, f"{dtype}-{seed}")
+    shutil.rmtree(out, ignore_errors=True)
+    sets = [f"seed={seed}", "dataset.max_samples=3066", "dataset.val_size=1066", "evaluation.before=false", f"compute_dtype={dtype}"]
+    args = [word for s in sets for word in ("--set", s)]
+    result = ours(setting, "train", str(ROOT / "examples/rotten-tomatoes.yaml"), "--output-dir", out, *args)
+    return {"seed": seed, "dtype": dtype, "train_s": result["train_seconds"], "tokens_per_s": result["tokens_per_second"],
+            "peak_rss_mb": result["peak_rss_mb"], "accuracy": result["metrics"]["after"]["accuracy"], "dir": out}
+
+
+def peer_job(setting, run_dir, seed):
+    command = [setting.peers / "venv/bin/python", ROOT / "bench/peers/hf_rotten_tomatoes.py", "--gguf", setting.gguf("Q4_1"),
+               "--train", os.path.join(run_dir, "train.jsonl"), "--test", os.path.join(run_dir, "heldout.jsonl"),
+               "--seed", seed, "--dtype", "bf16", "--group-by-length", "--threads", THREADS]
+    text = run(command, env=dict(os.environ, GLIBC_TUNABLES=TUNED))
+    line = json.loads([l for l in text.splitlines() if l.startswith('{"peer"')][-1])
+    return {"seed": seed, "train_s": line["train_s"], "tokens_per_s": line["real_tokens_per_s"], "peak_rss_mb": line["peak_rss_mb"],
+            "accuracy": line["accuracy_after"]}
+
+
+def reference():
+    """The peer's accuracies on the same rows, measured once: its seconds are measured anew, its accuracy does not change."""
+    with open(ROOT / "bench/peers/accuracy.json", encoding="utf8") as f:
+        return json.load(f)
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def job(setting):
+    """bf16 and int8 for three seeds, the peer once (twice where five rounds are asked for), in turn."""
+    peer_runs, our_runs = [], []
+    with tempfile.TemporaryDirectory() as work:
+        for number, seed in enumerate(SEEDS):
+            for dtype in ("bf16", "int8"):
+                our_runs.append(our_job(setting, work, seed, dtype))
+                say(f"    {our_runs[-1]}")
+            if number < (2 if setting.rounds >= 5 else 1):
+                peer_runs.append(peer_job(setting, our_runs[-1]["dir"], seed))
+                say(f"    {peer_runs[-1]}")
+    by = {dtype: [r for r in our_runs if r["dtype"] == dtype] for dtype in ("bf16", "int8")}
+    peer = {key: median([r[key] for r in peer_runs]) for key in ("train_s", "tokens_per_s", "peak_rss_mb")}
+    peer_accuracy = mean(list(reference()["accuracy"].values()))
+    comparisons = []
+    seconds = {}
+    for dtype, owed in (("bf16", 3.0), ("int8", 4.5)):
+        seconds[dtype] = median([r["train_s"] for r in by[dtype]])
+        comparisons += [
+            comparison(f"{dtype}: seconds of training", seconds[dtype], peer["train_s"], "s", owed, more_is_better=False),
+            comparison(f"{dtype}: tokens/s", median([r["tokens_per_s"] for r in by[dtype]]), peer["tokens_per_s"], "tokens/s"),
+            comparison(f"{dtype}: peak memory", max(r["peak_rss_mb"] for r in by[dtype]), peer["peak_rss_mb"], "MiB", 3.0,
+                       more_is_better=False),
+            figure(f"{dtype}: accuracy, mean of three seeds, above the peer's", 100 * (mean([r["accuracy"] for r in by[dtype]]) - peer_accuracy),
+                   "points", -1.0),
+        ]
+    comparisons.append(figure("int8 beside our own bf16", seconds["bf16"] / seconds["int8"], "x", 1.4))
+    comparisons.append(figure("accuracy of int8 above bf16", 100 * mean([a["accuracy"] - b["accuracy"] for a, b in zip(by["int8"], by["bf16"])]),
+                              "points", -1.0))
+    return {"comparisons": comparisons, "peer_runs": peer_runs, "our_runs": our_runs, "reference": reference()}
+
+
+def job_f32(setting):
+    """The same three seeds in f32: the accuracy that the others are held against."""
+    with tempfile.TemporaryDirectory() as work:
+        runs = [our_job(setting, work, seed, "f32") for seed in SEEDS]
+    accuracy = mean([r["accuracy"] for r in runs])
+    peer = mean(list(reference()["accuracy"].values()))
+    return {"comparisons": [figure("f32: accuracy, mean of three seeds, above the peer's", 100 * (accuracy - peer), "points", -1.0),
+                            figure("f32: seconds of training", median([r["train_s"] for r in runs]), "s")], "our_runs": runs}
+
+
+# ── How cost grows, ours alone.
+
+def growth(setting):
+    def lora(*args):
+        return step(setting, "--method", "lora", "--dtype", "bf16", *args)
+
+    variants = {
+        "4x256": lora("--batch", "4", "--seq", "256"),
+        "1x4096": lora("--batch", "1", "--seq", "4096"),
+        "one thread": lora("--batch", "4", "--seq", "256", "--threads", "1"),
+        "2x256": lora("--batch", "2", "--seq", "256"),
+        "8x256": lora("--batch", "8", "--seq", "256"),
+    }
+    base, our = alternate(setting, lambda: None, variants)
+    del base
+    rate = {name: median([o["tokens_per_s"] for o in runs]) for name, runs in our.items()}
+    memory = {name: median([o["activations_mb"] for o in runs]) for name, runs in our.items()}
+    # Linear: each token more costs the same. Slope from 512 to 1,024 tokens against that from 1,024 to 2,048.
+    slopes = (memory["4x256"] - memory["2x256"]) / 512, (memory["8x256"] - memory["4x256"]) / 1024
+    comparisons = [
+        figure("[1 x 4096] beside [4 x 256], tokens/s", rate["1x4096"] / rate["4x256"], "x", 0.42),
+        figure("memory of a further token, 2,048 beside 1,024", slopes[1] / slopes[0], "x", 1.1, at_least=False),
+    ]
+    if THREADS > 1:
+        comparisons.append(figure(f"{THREADS} threads beside one", rate["4x256"] / rate["one thread"], "x", 0.9 * THREADS))
+    return {"comparisons": comparisons, "our_runs": our}
+
+
+def epoch(setting):
+    """An epoch of n rows costs n times a row: 160 and 320 reviews."""
+    recipe = str(ROOT / "examples/rotten-tomatoes.yaml")
+
+    def train(rows):
+        def measure():
+            with tempfile.TemporaryDirectory() as work:
+                sets = [f"dataset.max_samples={rows}", "dataset.val_size=0", "evaluation.before=false", "evaluation.after=false",
+                        "compute_dtype=bf16", "save_strategy=no"]
+                args = [word for s in sets for word in ("--set", s)]
+                result = ours(setting, "train", recipe, "--output-dir", os.path.join(work, "run"), *args)
+                return {"seconds": result["train_seconds"], "tokens_per_s": result["tokens_per_second"]}
+        return measure
+
+    _, our = alternate(setting, lambda: None, {"160": train(160), "320": train(320)})
+    rate = {rows: median([o["tokens_per_s"] for o in runs]) for rows, runs in our.items()}
+    return {"comparisons": [figure("tokens/s of an epoch of 320 rows beside 160", rate["320"] / rate["160"], "x", 0.95)], "our_runs": our}
+
+
+def large(setting):
+    """The same fraction of the limit at 1.5 billion parameters, random weights."""
+    def lora(arch, *args):
+        return lambda: ours(setting, "bench", "train-step", "--arch", arch, "--method", "lora", "--dtype", "bf16", "--batch", "4", "--seq",
+                            "256", *args)
+
+    def written(arch):
+        return lambda: ours(setting, "bench", "decode", "--arch", arch, "--tokens", "32", "--repeats", "1", "--dtype", "bf16")
+
+    small = lora("smollm2-135m", "--steps", "3")
+    _, our = alternate(setting, lambda: None, {"smollm2-135m": small, "qwen2-1.5b": lora("qwen2-1.5b", "--steps", "1")})
+    decoded = {arch: written(arch)() for arch in ("smollm2-135m", "qwen2-1.5b")}
+    fraction = {name: median([o["fraction_of_peak"] for o in runs]) for name, runs in our.items()}
+    return {"comparisons": [
+        figure("LoRA bf16 [4 x 256], 1.5B: fraction of the peak beside that of 135M", fraction["qwen2-1.5b"] / fraction["smollm2-135m"], "x", 0.95),
+        figure("decode bf16, 1.5B: share of the read bandwidth", decoded["qwen2-1.5b"]["fraction_of_read"], "", 0.75),
+    ], "our_runs": our, "decode": decoded}
+
+
+# ── Start-up.
+
+def first_line(command, wanted, stdin=None):
+    """Seconds from the start of a command until a line (or, with `wanted` None, any output) appears, and until it ends."""
+    begun = time.perf_counter()
+    process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT if wanted
+                               else subprocess.DEVNULL, text=wanted is not None)
+    if stdin:
+        process.stdin.write(stdin)
+    process.stdin.close()
+    seen = {}
+    if wanted is None:
+        process.stdout.read(1)
+        seen["first output"] = time.perf_counter() - begun
+    else:
+        for line in process.stdout:
+            for word in wanted:
+                if word in line and word not in seen:
+                    seen[word] = time.perf_counter() - begun
+    process.stdout.close()
+    process.wait()
+    return seen
+
+
+def startup(setting):
+    recipe = str(ROOT / "examples/rotten-tomatoes.yaml")
+    loops, steps, tokens = [], [], []
+    sets = [word for s in ("evaluation.before=false", "evaluation.after=false", "logging_steps=1", "save_strategy=no")
+            for word in ("--set", s)]
+    for _ in range(setting.rounds + 1):
+        with tempfile.TemporaryDirectory() as work:
+            seen = first_line([setting.tunesmith, "train", recipe, "--output-dir", os.path.join(work, "run"), "--max-steps", "1", *sets],
+                              ["train  ", "step "])
+        loops.append(seen["train  "])
+        steps.append(seen["step "])
+        chat = [setting.tunesmith, "chat", setting.gguf("Q4_1"), "--max-new-tokens", "4", "--quiet"]
+        tokens.append(first_line(chat, None, b"Say hello.\n")["first output"])
+    # The first round fills the system's file cache.
+    loops, steps, tokens = loops[1:], steps[1:], tokens[1:]
+    return {"comparisons": [
+        figure("start until the training loop begins", median(loops), "s", 2.0, at_least=False),
+        figure("start until the first step of 16 rows is done", median(steps), "s"),
+        figure("start until the first generated token", median(tokens), "s", 0.5, at_least=False),
+        figure("release binary", os.path.getsize(setting.tunesmith) / 1e6, "MB", 60.0, at_least=False),
+    ], "loops": loops, "steps": steps, "tokens": tokens}
+
+
+ROWS = {
+    "lora-bf16-4x256": ("LoRA step, bf16, [4 x 256], against tuned PyTorch", train_row("lora", "bf16", 4, 256, 1.5)),
+    "lora-bf16-16x64": ("LoRA step, bf16, [16 x 64], against tuned PyTorch", train_row("lora", "bf16", 16, 64, 1.5)),
+    "lora-bf16-2x1024": ("LoRA step, bf16, [2 x 1024], against tuned PyTorch", train_row("lora", "bf16", 2, 1024, 1.5)),
+    "lora-f32-4x256": ("LoRA step, f32, [4 x 256], against tuned PyTorch", train_row("lora", "f32", 4, 256, 1.3)),
+    "full-bf16-4x256": ("Full fine-tuning, bf16, [4 x 256], against tuned PyTorch", train_row("full", "bf16", 4, 256, 1.3)),
+    "last5-bf16-4x256": ("Last five layers, bf16, [4 x 256], against tuned PyTorch", last5),
+    "inference-Q4_1": ("Prefill and decode, Q4_1, against llama.cpp", inference("Q4_1", 4.0, 1.8)),
+    "inference-Q8_0": ("Prefill and decode, Q8_0, against llama.cpp", inference("Q8_0", 2.0, 1.2)),
+    "inference-BF16": ("Prefill and decode, BF16, against llama.cpp", inference("BF16", 2.0, 0.97)),
+    "inference-Q4_0": ("Prefill and decode, Q4_0, against llama.cpp", inference("Q4_0", 2.0, 1.4)),
+    "growth": ("How cost grows with length, tokens and threads", growth),
+    "epoch": ("How cost grows with rows", epoch),
+    "large": ("1.5 billion parameters", large),
+    "startup": ("Start-up and size", startup),
+    "job": ("examples/rotten-tomatoes.yaml against Hugging Face Trainer + PEFT, bf16, grouped by length", job),
+    "job-f32": ("The same job in f32: accuracy", job_f32),
+    "compile-4x256": ("LoRA step, bf16, [4 x 256], against torch.compile", train_row("lora", "bf16", 4, 256, 1.35, compiled=True)),
+    "compile-16x64": ("LoRA step, bf16, [16 x 64], against torch.compile", train_row("lora", "bf16", 16, 64, 1.35, compiled=True)),
+    "compile-2x1024": ("LoRA step, bf16, [2 x 1024], against torch.compile", train_row("lora", "bf16", 2, 1024, 1.35, compiled=True)),
+}
