@@ -5,9 +5,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use kernels::cpu;
-use kernels::mat::{Mat, MatMut, Update};
-use rayon::prelude::*;
+use kernels::{cpu, peak};
 use serde::Serialize;
 
 use crate::environment::{Environment, Memory, mebibytes};
@@ -56,11 +54,15 @@ pub struct CacheState {
     pub writable: bool,
 }
 
-/// Speeds of this machine.
+/// Speeds of this machine: what its processor could do at best, and its memory.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Measured {
-    /// f32 matrix products, all threads, 10^9 operations a second.
+    /// f32 multiply-adds, all threads, 10^9 operations a second.
     pub gflops_f32: f64,
+    /// The same on bf16 operands.
+    pub gflops_bf16: f64,
+    /// The same on 8-bit integers.
+    pub gops_int8: f64,
     /// Reading memory, all threads, 10^9 bytes a second.
     pub read_gb_per_second: f64,
 }
@@ -81,7 +83,12 @@ pub fn run(environment: &Environment) -> Doctor {
         available_memory_mb: memory.available.map(mebibytes),
         cache: CacheState { exists, bytes: folder_size(&path), writable: writable(&path), path },
         offline: environment.sources.options().is_offline(),
-        measured: Measured { gflops_f32: measure_products(), read_gb_per_second: measure_reading() },
+        measured: Measured {
+            gflops_f32: measure_peak(Kind::F32),
+            gflops_bf16: measure_peak(Kind::Bf16),
+            gops_int8: measure_peak(Kind::Int8),
+            read_gb_per_second: measure_reading(),
+        },
     }
 }
 
@@ -105,14 +112,19 @@ impl Doctor {
         let _ = writeln!(out, "network     {}", if self.offline { "off" } else { "used by pull, and by recipes that name remote sources" });
         let _ = writeln!(
             out,
-            "measured    {:.0} GFLOP/s in f32 products, {:.1} GB/s reading memory",
-            self.measured.gflops_f32, self.measured.read_gb_per_second
+            "measured    {:.0} GFLOP/s in f32, {:.0} in bf16, {:.0} GOP/s in int8, {:.1} GB/s reading memory",
+            self.measured.gflops_f32, self.measured.gflops_bf16, self.measured.gops_int8, self.measured.read_gb_per_second
         );
         // Forward and backward of a frozen body cost about 4 operations a parameter and token.
-        let rate = |parameters: f64| self.measured.gflops_f32 * 1e9 / (4.0 * parameters);
+        let (name, peak) = if self.measured.gflops_bf16 > self.measured.gflops_f32 {
+            ("bf16", self.measured.gflops_bf16)
+        } else {
+            ("f32", self.measured.gflops_f32)
+        };
+        let rate = |parameters: f64| peak * 1e9 / (4.0 * parameters);
         let _ = write!(
             out,
-            "so          a LoRA step in f32 can reach about {:.0} tokens/s on a 135M model, {:.0} on a 500M model",
+            "so          a LoRA step in {name} stays below {:.0} tokens/s on a 135M model, {:.0} on a 500M model",
             rate(106e6),
             rate(360e6)
         );
@@ -124,38 +136,43 @@ fn lacking(lacks: &[&str]) -> String {
     if lacks.is_empty() { String::new() } else { format!("; lacks {}", lacks.join(" ")) }
 }
 
-/// The shape of a 135M model's MLP at 1,024 tokens; the best of a few runs is what the machine can do.
-pub(crate) fn measure_products() -> f64 {
-    let (tokens, width, hidden) = (1024, 576, 1536);
-    let x = vec![0.5f32; tokens * width];
-    let w = vec![0.25f32; hidden * width];
-    let mut y = vec![0f32; tokens * hidden];
-    let mut best = f64::INFINITY;
-    for _ in 0..12 {
+/// Which multiply-adds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    F32,
+    Bf16,
+    Int8,
+}
+
+/// Multiply-adds on registers, in 10⁹ a second: the best of a few short runs is what the machine can do. Without the
+/// instructions of a kind, f32 is what its kernels come down to.
+pub(crate) fn measure_peak(kind: Kind) -> f64 {
+    // About a hundredth of a second.
+    const TASKS: usize = 1 << 10;
+    let mut best = 0f64;
+    for _ in 0..6 {
         let begun = Instant::now();
-        kernels::matmul::matmul_nt(
-            MatMut::new(&mut y, tokens, hidden),
-            Mat::new(&x, tokens, width),
-            Mat::new(&w, hidden, width),
-            1.0,
-            Update::Set,
-        );
-        best = best.min(begun.elapsed().as_secs_f64());
+        let operations = match kind {
+            Kind::F32 => None,
+            Kind::Bf16 => peak::bf16(TASKS),
+            Kind::Int8 => peak::int8(TASKS),
+        };
+        let operations = operations.unwrap_or_else(|| peak::f32(TASKS));
+        best = best.max(operations / begun.elapsed().as_secs_f64() / 1e9);
     }
-    2.0 * (tokens * width * hidden) as f64 / best / 1e9
+    best
 }
 
 /// Sums a buffer far larger than any cache.
 pub(crate) fn measure_reading() -> f64 {
-    let buffer = vec![1u64; 32 << 20];
-    let mut best = f64::INFINITY;
+    let buffer = vec![1f32; 64 << 20];
+    let mut best = 0f64;
     for _ in 0..3 {
         let begun = Instant::now();
-        let sum: u64 = buffer.par_chunks(1 << 20).map(|c| c.iter().fold(0u64, |a, b| a.wrapping_add(*b))).sum();
-        std::hint::black_box(sum);
-        best = best.min(begun.elapsed().as_secs_f64());
+        let bytes = peak::read(&buffer);
+        best = best.max(bytes / begun.elapsed().as_secs_f64() / 1e9);
     }
-    (buffer.len() * 8) as f64 / best / 1e9
+    best
 }
 
 fn folder_size(folder: &std::path::Path) -> u64 {

@@ -103,7 +103,7 @@ JSON keys: output, dtype, tensors, merged, bytes")]
     Merge(Merge),
     /// Tell what this machine has and what runs fast on it
     #[command(
-        after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32}"
+        after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32,\ngflops_bf16, gops_int8, read_gb_per_second}"
     )]
     Doctor,
     /// Time training steps, reading and writing on this machine, beside what it could do at best
@@ -371,6 +371,9 @@ pub struct BenchTrainStep {
     /// Time an epoch in which the layers below the first trainable one come from the cache
     #[arg(long)]
     pub cached: bool,
+    /// Do not measure what the machine can do at best
+    #[arg(long)]
+    pub no_peak: bool,
 }
 
 #[derive(Debug, Args)]
@@ -386,6 +389,9 @@ pub struct BenchPrefill {
     /// Repetitions that are timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub repeats: usize,
+    /// Do not measure what the machine can do at best
+    #[arg(long)]
+    pub no_peak: bool,
 }
 
 #[derive(Debug, Args)]
@@ -407,6 +413,9 @@ pub struct BenchDecode {
     /// Repetitions that are timed
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub repeats: usize,
+    /// Do not measure what the machine can do at best
+    #[arg(long)]
+    pub no_peak: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -12,7 +12,8 @@ fn doctor_measures_this_machine() {
     assert_eq!(keys(&report), ["version", "cpu", "threads", "memory_mb", "available_memory_mb", "cache", "offline", "measured"]);
     assert_eq!((&report["threads"], &report["offline"]), (&json!(2), &json!(true)));
     assert_eq!(report["cache"]["path"], bench.path("cache").display().to_string());
-    assert!(number(&report, "/measured/gflops_f32") > 0.0);
+    assert_eq!(keys(&report["measured"]), ["gflops_f32", "gflops_bf16", "gops_int8", "read_gb_per_second"]);
+    assert!(keys(&report["measured"]).iter().all(|key| number(&report["measured"], &format!("/{key}")) > 0.0), "{report}");
     assert!(!bench.path("cache").exists(), "looking leaves nothing");
 }
 

@@ -22,6 +22,8 @@ pub struct PrefillJob {
     pub dtype: ComputeDtype,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
+    /// Measure the machine's peaks afterwards.
+    pub peak: bool,
 }
 
 /// What was measured of reading.
@@ -50,10 +52,10 @@ pub struct Prefill {
     pub gflop: f64,
     /// `gflop` a second.
     pub gflops: f64,
-    /// What the machine can do.
-    pub peak: Peak,
+    /// What the machine can do, unless that was not to be measured.
+    pub peak: Option<Peak>,
     /// `gflops / peak.gflops`.
-    pub fraction_of_peak: f64,
+    pub fraction_of_peak: Option<f64>,
 }
 
 /// What to time of writing.
@@ -71,6 +73,8 @@ pub struct DecodeJob {
     pub dtype: ComputeDtype,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
+    /// Measure the machine's peaks afterwards.
+    pub peak: bool,
 }
 
 /// What was measured of writing.
@@ -103,10 +107,10 @@ pub struct Decode {
     pub weights_gb: f64,
     /// `weights_gb` a second.
     pub read_gb_per_second: f64,
-    /// What the machine can do.
-    pub peak: Peak,
+    /// What the machine can do, unless that was not to be measured.
+    pub peak: Option<Peak>,
     /// `read_gb_per_second / peak.read_gb_per_second`.
-    pub fraction_of_read: f64,
+    pub fraction_of_read: Option<f64>,
 }
 
 /// Times the reading of a prompt.
@@ -125,7 +129,7 @@ pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn P
     let peak_rss_mb = peak_rss_mb();
     let ms = median_ms(&mut seconds);
     let gflop = work::prefill(&decoder, &params, job.tokens) / 1e9;
-    let (gflops, peak) = (gflop / ms * 1e3, peak(job.dtype));
+    let (gflops, peak) = (gflop / ms * 1e3, job.peak.then(|| peak(job.dtype)));
     Ok(Prefill {
         model: job.subject.to_string(),
         parameters: decoder.parameters() as u64,
@@ -139,7 +143,7 @@ pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn P
         gflop,
         gflops,
         peak,
-        fraction_of_peak: gflops / peak.gflops,
+        fraction_of_peak: peak.map(|peak| gflops / peak.gflops),
     })
 }
 
@@ -171,7 +175,7 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
     let peak_rss_mb = peak_rss_mb();
     let ms = median_ms(&mut seconds);
     let weights_gb = weight_bytes(&decoder) as f64 / 1e9;
-    let (read, peak) = (weights_gb / ms * 1e3, peak(job.dtype));
+    let (read, peak) = (weights_gb / ms * 1e3, job.peak.then(|| peak(job.dtype)));
     Ok(Decode {
         model: job.subject.to_string(),
         parameters: decoder.parameters() as u64,
@@ -187,7 +191,7 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
         weights_gb,
         read_gb_per_second: read,
         peak,
-        fraction_of_read: read / peak.read_gb_per_second,
+        fraction_of_read: peak.map(|peak| read / peak.read_gb_per_second),
     })
 }
 
@@ -268,15 +272,10 @@ impl Prefill {
         let _ = writeln!(out, "time        {:.1} ms (median of {})", self.ms, self.repeats);
         let _ = writeln!(out, "rate        {:.0} tokens/s", self.tokens_per_s);
         let _ = writeln!(out, "memory      {} MiB at most", self.peak_rss_mb);
-        let _ = write!(
-            out,
-            "arithmetic  {:.1} GFLOP, {:.0} GFLOP/s: {:.0}% of the {:.0} that {} products reach here",
-            self.gflop,
-            self.gflops,
-            100.0 * self.fraction_of_peak,
-            self.peak.gflops,
-            self.dtype.name()
-        );
+        let _ = write!(out, "arithmetic  {:.1} GFLOP, {:.0} GFLOP/s", self.gflop, self.gflops);
+        if let (Some(fraction), Some(peak)) = (self.fraction_of_peak, self.peak) {
+            let _ = write!(out, ": {:.0}% of the {:.0} that this machine can do in {}", 100.0 * fraction, peak.gflops, self.dtype.name());
+        }
         out
     }
 }
@@ -296,14 +295,10 @@ impl Decode {
         let _ = writeln!(out, "time        {:.2} ms a token (median of {})", self.ms_per_token, self.repeats);
         let _ = writeln!(out, "rate        {:.0} tokens/s", self.tokens_per_s);
         let _ = writeln!(out, "memory      {} MiB at most", self.peak_rss_mb);
-        let _ = write!(
-            out,
-            "reading     {:.3} GB of weights a token, {:.1} GB/s: {:.0}% of the {:.1} GB/s at which this machine reads memory",
-            self.weights_gb,
-            self.read_gb_per_second,
-            100.0 * self.fraction_of_read,
-            self.peak.read_gb_per_second
-        );
+        let _ = write!(out, "reading     {:.3} GB of weights a token, {:.1} GB/s", self.weights_gb, self.read_gb_per_second);
+        if let (Some(fraction), Some(peak)) = (self.fraction_of_read, self.peak) {
+            let _ = write!(out, ": {:.0}% of the {:.1} GB/s at which this machine reads memory", 100.0 * fraction, peak.read_gb_per_second);
+        }
         out
     }
 }

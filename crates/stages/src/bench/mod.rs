@@ -116,7 +116,7 @@ impl Method {
 /// What the machine could do at best, measured right after the work.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Peak {
-    /// Matrix products in the type that was timed, all threads, 10^9 operations a second.
+    /// Multiply-adds in the type that was timed, all threads, 10^9 operations a second.
     pub gflops: f64,
     /// Reading memory, all threads, 10^9 bytes a second.
     pub read_gb_per_second: f64,
@@ -181,8 +181,13 @@ impl Subject {
 }
 
 /// The best that this machine does, right now.
-fn peak(_dtype: ComputeDtype) -> Peak {
-    Peak { gflops: doctor::measure_products(), read_gb_per_second: doctor::measure_reading() }
+fn peak(dtype: ComputeDtype) -> Peak {
+    let kind = match dtype {
+        ComputeDtype::F32 => doctor::Kind::F32,
+        ComputeDtype::Bf16 => doctor::Kind::Bf16,
+        ComputeDtype::Int8 => doctor::Kind::Int8,
+    };
+    Peak { gflops: doctor::measure_peak(kind), read_gb_per_second: doctor::measure_reading() }
 }
 
 /// A row of random tokens whose last `trained` predictions count; all of them where that is `None`.

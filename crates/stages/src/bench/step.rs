@@ -38,6 +38,8 @@ pub struct TrainStepJob {
     pub completion: Option<usize>,
     /// Time later epochs, in which the frozen layers below the first trainable one come from the cache.
     pub cached: bool,
+    /// Measure the machine's peaks afterwards.
+    pub peak: bool,
 }
 
 /// What was measured.
@@ -82,10 +84,10 @@ pub struct TrainStep {
     pub gflop: f64,
     /// `gflop` a second.
     pub gflops: f64,
-    /// What the machine can do.
-    pub peak: Peak,
+    /// What the machine can do, unless that was not to be measured.
+    pub peak: Option<Peak>,
     /// `gflops / peak.gflops`.
-    pub fraction_of_peak: f64,
+    pub fraction_of_peak: Option<f64>,
     /// Mean loss of the last step: a sign that something was computed.
     pub loss: f64,
 }
@@ -110,38 +112,35 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
     decoder.pack(job.dtype)?;
     let vocab = decoder.config.vocab_size;
 
-    // Every step has rows of its own, as in an epoch; a cached epoch sees the rows of the one before.
+    // Every step has rows of its own, as in an epoch.
     let steps = job.steps + 1;
     let rows: Vec<Rendered> = (0..steps * batch).map(|i| random_row(vocab, seq, job.completion, i as u64)).collect();
     let wanted = rows.first().map_or(0, Rendered::trained_tokens);
     let arena = Arena::new();
     let mut seconds = Vec::new();
     let mut loss = f64::NAN;
-    let epochs = if job.cached { 2 } else { 1 };
-    progress.begin("train", Some((epochs * steps) as u64), 0, Unit::Rows);
     {
-        let mut stepper = Stepper::new(&decoder, &prepared.params, &arena, &rows, 0)?;
-        for epoch in 0..epochs {
-            for step in 0..steps {
-                if progress.cancelled() {
-                    progress.end();
-                    return Err(StageError::Stopped { help: None });
-                }
-                let of_step: Vec<usize> = (step * batch..(step + 1) * batch).collect();
-                let (now, took) = timed(|| Ok(stepper.step(&mut prepared.params, &of_step, LEARNING_RATE)?))?;
-                loss = now;
-                // The first step of a process meets cold caches and new memory.
-                if epoch + 1 == epochs && step > 0 {
-                    seconds.push(took);
-                }
-                progress.advance(1);
+        let mut stepper = Stepper::new(&decoder, &prepared.params, &arena, &rows, job.cached)?;
+        progress.begin("train", Some(steps as u64), 0, Unit::Rows);
+        for step in 0..steps {
+            if progress.cancelled() {
+                progress.end();
+                return Err(StageError::Stopped { help: None });
             }
+            let of_step: Vec<usize> = (step * batch..(step + 1) * batch).collect();
+            let (now, took) = timed(|| Ok(stepper.step(&mut prepared.params, &of_step, LEARNING_RATE)?))?;
+            loss = now;
+            // The first step of a process meets cold caches and new memory.
+            if step > 0 {
+                seconds.push(took);
+            }
+            progress.advance(1);
         }
+        progress.end();
     }
-    progress.end();
     let (peak_rss_mb, activations) = (peak_rss_mb(), arena.stats().bytes_peak as u64);
     let gflop = work::train_step(&decoder, &prepared.params, Rows { batch, seq, wanted }, job.cached) / 1e9;
-    let peak = peak(job.dtype);
+    let peak = job.peak.then(|| peak(job.dtype));
     let ms_per_step = median_ms(&mut seconds);
     let gflops = gflop / ms_per_step * 1e3;
     Ok(TrainStep {
@@ -165,7 +164,7 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
         gflop,
         gflops,
         peak,
-        fraction_of_peak: gflops / peak.gflops,
+        fraction_of_peak: peak.map(|peak| gflops / peak.gflops),
         loss,
     })
 }
@@ -195,15 +194,10 @@ impl TrainStep {
             writeln!(out, "step        {:.1} ms (median of {}; {:.1} to {:.1})", self.ms_per_step, self.steps, self.ms_min, self.ms_max);
         let _ = writeln!(out, "rate        {:.0} tokens/s", self.tokens_per_s);
         let _ = writeln!(out, "memory      {} MiB at most, {} of them activations", self.peak_rss_mb, self.activations_mb);
-        let _ = write!(
-            out,
-            "arithmetic  {:.1} GFLOP a step, {:.0} GFLOP/s: {:.0}% of the {:.0} that {} products reach here",
-            self.gflop,
-            self.gflops,
-            100.0 * self.fraction_of_peak,
-            self.peak.gflops,
-            self.dtype.name()
-        );
+        let _ = write!(out, "arithmetic  {:.1} GFLOP a step, {:.0} GFLOP/s", self.gflop, self.gflops);
+        if let (Some(fraction), Some(peak)) = (self.fraction_of_peak, self.peak) {
+            let _ = write!(out, ": {:.0}% of the {:.0} that this machine can do in {}", 100.0 * fraction, peak.gflops, self.dtype.name());
+        }
         out
     }
 }

@@ -22,12 +22,19 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 steps: args.steps,
                 completion: args.completion_only,
                 cached: args.cached,
+                peak: !args.no_peak,
             };
             let report = bench::train_step(environment, &job, screen)?;
             show(context, &report, report.to_text());
         }
         Bench::Prefill(args) => {
-            let job = PrefillJob { subject: subject(&args.subject), tokens: args.tokens, dtype: dtype(args.dtype), repeats: args.repeats };
+            let job = PrefillJob {
+                subject: subject(&args.subject),
+                tokens: args.tokens,
+                dtype: dtype(args.dtype),
+                repeats: args.repeats,
+                peak: !args.no_peak,
+            };
             let report = bench::prefill(environment, &job, screen)?;
             show(context, &report, report.to_text());
         }
@@ -39,6 +46,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 batch: args.batch,
                 dtype: dtype(args.dtype),
                 repeats: args.repeats,
+                peak: !args.no_peak,
             };
             let report = bench::decode(environment, &job, screen)?;
             show(context, &report, report.to_text());
