@@ -66,6 +66,13 @@ impl Decoder {
         list_modules!(self, iter_mut, as_mut, mut)
     }
 
+    /// Number of all numbers that the model and its adapter hold. What trains as a whole is a tensor of the base and counts once,
+    /// however many names it is saved under.
+    pub fn parameters_with(&self, params: &ParamStore) -> usize {
+        let branches = self.modules().into_iter().filter_map(|(_, linear)| linear.lora.as_ref());
+        self.parameters() + branches.map(|lora| params.get(lora.a).numel() + params.get(lora.b).numel()).sum::<usize>()
+    }
+
     /// The linear layer at a module path.
     pub fn linear_mut(&mut self, path: &str) -> Option<&mut Linear> {
         self.modules_mut().into_iter().find(|(p, _)| p == path).map(|(_, l)| l)

@@ -357,6 +357,10 @@ fn a_tied_head_that_trains_is_one_master() {
         let config = LoraConfig { modules_to_save: vec![name.into()], ..Default::default() };
         let adapter = attach(&mut decoder, &mut params, &config, 0).unwrap();
         assert!(decoder.is_tied());
+        // PEFT's copy of the matrix is our matrix: it counts once.
+        let whole = params.iter().filter(|(_, p)| !p.name.contains("lora_")).map(|(_, p)| p.numel()).sum::<usize>();
+        assert_eq!(decoder.parameters_with(&params), decoder.parameters() + params.numel() - whole);
+        assert!(whole > 0);
         loss_and_gradients(&decoder, &mut params, &rows);
         let id = params.by_name("base_model.model.model.embed_tokens.weight").unwrap();
         close(&params.get(id).grad, &wanted, name);

@@ -98,7 +98,7 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
     let trainable = prepared.params.numel() as u64;
     let facts = train::plan::Facts {
         finetuning: recipe.finetuning.finetuning_type,
-        total_parameters: parameters + if lora { trainable } else { 0 },
+        total_parameters: decoder.parameters_with(&prepared.params) as u64,
         trainable_parameters: trainable,
         largest_tensor: decoder.slots().iter().map(|s| s.shape.iter().product::<usize>() as u64).max().unwrap_or(0),
         resident_bytes: resident,

@@ -130,7 +130,6 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
     let mut decoder = base.load_in(compute)?;
     let arena = Arena::new();
     let first = first_measurement(&dir, recipe, &decoder, &arena, &data, &tokens, progress)?;
-    let parameters = decoder.parameters() as u64;
     if recipe.finetuning.trains_weights() {
         // Masters begin as the file has them, not as products round them.
         drop(decoder);
@@ -145,10 +144,7 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
         }
         Ok(())
     };
-    let total_parameters = match &prepared.adapter {
-        Some(_) => parameters + prepared.params.numel() as u64,
-        None => parameters,
-    };
+    let total_parameters = decoder.parameters_with(&prepared.params) as u64;
     let during = During { renderer: &tokens.renderer, samples: &data.heldout, rendered: &tokens.heldout.rows };
     let mut evaluator = (!data.heldout.is_empty()).then_some(during);
     let trained = {
@@ -233,7 +229,7 @@ impl Summary {
         );
         for (name, report) in [("before", &self.metrics.before), ("after", &self.metrics.after)] {
             if let Some(report) = report {
-                let _ = writeln!(out, "{name:<7} {} on {} held-out rows", headline(report), report.n);
+                let _ = writeln!(out, "{name:<7} {} on {}", headline(report), human::plural(report.n as usize, "held-out row"));
             }
         }
         let _ = write!(out, "{} in {}", self.result, self.output_dir.display());
