@@ -279,8 +279,8 @@ impl Reader<'_> {
             };
             let place = self.place(&span);
             if let Some(first) = entries.iter().find(|e| e.key == key) {
-                let reason = format!("the key '{key}' is already given in line {}", first.place.line);
-                return Err(RecipeError::Syntax { place, reason });
+                let reason = format!("the key is already given in line {}", first.place.line);
+                return Err(RecipeError::Invalid { place, field: key, reason });
             }
             let (event, span) = self.next()?;
             let node = self.node(event, span, depth + 1)?;
@@ -384,7 +384,7 @@ mod tests {
     #[test]
     fn duplicate_keys_are_refused_with_both_lines() {
         let error = Node::parse("seed: 1\nlr: 2\nseed: 3\n", "r.yaml").unwrap_err().to_string();
-        assert_eq!(error, "r.yaml:3: the key 'seed' is already given in line 1");
+        assert_eq!(error, "r.yaml:3: seed: the key is already given in line 1");
     }
 
     #[test]

@@ -22,12 +22,29 @@ pub(crate) fn apply(root: &mut Node, sets: &[String]) -> Result<Vec<String>, Rec
         let mut node = if text.trim().is_empty() {
             Node { value: crate::document::Value::Null, place: place.clone() }
         } else {
-            Node::parse(text, &place.source)?
+            let quoted = format!("{text:?}");
+            let quote = || RecipeError::Invalid {
+                place: place.clone(),
+                field: key.to_owned(),
+                reason: format!("braces and brackets are YAML here; quote a text that holds them: --set '{key}={quoted}'"),
+            };
+            match Node::parse(text, &place.source) {
+                // `{text}` is a mapping with a key and nothing under it: nobody means that.
+                Ok(node) if is_placeholder(&node) => return Err(quote()),
+                Err(_) if text.trim_start().starts_with(['{', '[']) => return Err(quote()),
+                parsed => parsed?,
+            }
         };
         relocate(&mut node, &place);
         aliases::assign(root, key, place, node, Given::Override, &mut notes)?;
     }
     Ok(notes)
+}
+
+/// Whether this is `{word}`.
+fn is_placeholder(node: &Node) -> bool {
+    let entries = node.entries();
+    !entries.is_empty() && entries.iter().all(|entry| entry.node.value == crate::document::Value::Null)
 }
 
 /// An override has no lines: errors below it should name the argument, not "line 1".
@@ -80,5 +97,12 @@ mod tests {
     fn mistakes_name_the_argument() {
         assert_eq!(after("a: 1", &["seed"]).unwrap_err(), "--set seed: seed: write it as key=value");
         assert!(after("a: 1", &["=3"]).unwrap_err().contains("--set =3"));
+        for prompt in ["{text}", "{text}\nSentiment:", "[{text}"] {
+            let error = after("a: 1", &[&format!("task.prompt={prompt}")]).unwrap_err();
+            assert!(error.contains("task.prompt: ") && error.contains("quote"), "{error}");
+        }
+        let quoted = after("a: 1", &["task.prompt=\"{text}\\nSentiment:\""]).unwrap();
+        assert_eq!(quoted["task"]["prompt"], "{text}\nSentiment:");
+        assert_eq!(after("a: 1", &["x={p: 1}"]).unwrap()["x"], serde_json::json!({"p": 1}));
     }
 }
