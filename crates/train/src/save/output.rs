@@ -29,6 +29,11 @@ impl OutputDir {
         let path = path.into();
         fs::create_dir_all(&path).at("create", &path)?;
         let lock_path = path.join(LOCK_FILE);
+        // Refused before anything is written: a directory of somebody's own stays as it was. (One that a run holds has a lock file,
+        // and is looked at again once that is held.)
+        if !resume && !lock_path.exists() {
+            refuse_files(&path)?;
+        }
         let mut lock = File::options().create(true).truncate(false).read(true).write(true).open(&lock_path).at("create", &lock_path)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -42,13 +47,7 @@ impl OutputDir {
             Err(TryLockError::Error(error)) => return Err(error).at("lock", &lock_path),
         }
         if !resume {
-            let entries = fs::read_dir(&path).at("list", &path)?.collect::<std::io::Result<Vec<_>>>().at("list", &path)?;
-            let mut names: Vec<_> = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-            names.retain(|name| name != LOCK_FILE);
-            names.sort();
-            if let Some(first) = names.into_iter().next() {
-                return Err(TrainError::OutputNotEmpty { dir: path, first });
-            }
+            refuse_files(&path)?;
         }
         lock.set_len(0).and_then(|()| write!(lock, "{}", std::process::id())).at("write", &lock_path)?;
         Ok(Self { path, resume, _lock: lock })
@@ -62,6 +61,16 @@ impl OutputDir {
     /// Whether a run in it should continue from its last checkpoint.
     pub fn resume(&self) -> bool {
         self.resume
+    }
+}
+
+/// Refuses a directory that holds files.
+fn refuse_files(path: &Path) -> Result<()> {
+    let entries = fs::read_dir(path).at("list", path)?.collect::<std::io::Result<Vec<_>>>().at("list", path)?;
+    let names = entries.iter().map(|e| e.file_name().to_string_lossy().into_owned()).filter(|name| name != LOCK_FILE);
+    match names.min() {
+        Some(first) => Err(TrainError::OutputNotEmpty { dir: path.to_path_buf(), first }),
+        None => Ok(()),
     }
 }
 
@@ -90,5 +99,13 @@ mod tests {
         let error = OutputDir::claim(dir.path(), false).unwrap_err();
         assert!(error.is_user_input() && error.to_string().contains("notes.txt") && error.to_string().contains("--resume"), "{error}");
         OutputDir::claim(dir.path(), true).unwrap();
+    }
+
+    #[test]
+    fn a_refused_directory_is_left_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("notes.txt"), "").unwrap();
+        OutputDir::claim(dir.path(), false).unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }
