@@ -139,3 +139,43 @@ fn resume_where_nothing_was_saved_starts_fresh_and_says_so() {
     assert!(bench.read("run/adapter_model.safetensors") == before);
     assert_eq!(again.rows()[0]["metrics"], ran.rows()[0]["metrics"]);
 }
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_and_loses_nothing() {
+    let bench = Bench::classify();
+    assert!(command(&bench, "whole", false).output().unwrap().status.success());
+    let dir = bench.path("twice");
+    let mut child = command(&bench, "twice", false).spawn().unwrap();
+    assert!(wait(&mut child, || newest(&dir) >= Some(10)));
+    // Held where it is until both have been sent, two kinds of them because equal ones that wait are one: it has no time to save
+    // after the first.
+    for name in ["-STOP", "-INT", "-TERM", "-CONT"] {
+        signal(&child, name);
+    }
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(130), "{}", ran.err);
+    assert!(ran.err.contains("press Ctrl-C again to end at once"), "{}", ran.err);
+    assert!(!ran.err.contains("is saved in"), "{}", ran.err);
+    assert!(newest(&dir).is_some_and(|step| step < 80));
+    let resumed = Ran::from(command(&bench, "twice", true).output().unwrap());
+    assert_eq!(resumed.code, Some(0), "{}", resumed.err);
+    assert!(resumed.err.contains("resumed from"), "{}", resumed.err);
+    bench.same_runs("whole", "twice");
+}
+
+#[test]
+fn nobody_reading_the_progress_does_not_end_the_run() {
+    let bench = Bench::classify();
+    assert!(command(&bench, "whole", false).output().unwrap().status.success());
+    // As `2>&1 | head -1` does: one line is read, then the other end of the pipe is gone.
+    let mut child = command(&bench, "unread", false).spawn().unwrap();
+    let mut line = String::new();
+    {
+        use std::io::{BufRead, BufReader};
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    }
+    assert!(!line.is_empty());
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    assert_eq!(ran.code, Some(0));
+    bench.same_runs("whole", "unread");
+}
