@@ -100,7 +100,8 @@ impl fmt::Display for BadRow {
 pub(crate) fn summarise<'a>(reasons: impl Iterator<Item = (String, &'a str)>) -> String {
     let mut groups: Vec<(String, usize, &str)> = Vec::new();
     for (reason, place) in reasons {
-        match groups.iter().position(|(known, _, _)| *known == reason) {
+        // Reasons that differ in their numbers ("needs 812 tokens", "needs 9003 tokens") are one kind, shown by its first.
+        match groups.iter().position(|(known, _, _)| kind_of(known) == kind_of(&reason)) {
             Some(at) => groups[at].1 += 1,
             // Beyond a few kinds the message helps nobody; the counts of the first kinds stay exact.
             None if groups.len() < 64 => groups.push((reason, 1, place)),
@@ -118,4 +119,29 @@ pub(crate) fn summarise<'a>(reasons: impl Iterator<Item = (String, &'a str)>) ->
         text.push(format!("and {more} other reasons"));
     }
     text.join("; ")
+}
+
+/// A reason without its numbers ("needs # tokens"): what rows that were left out for one reason have in common.
+pub fn kind_of(reason: &str) -> String {
+    let mut kind = String::with_capacity(reason.len());
+    for c in reason.chars() {
+        match c {
+            '0'..='9' if kind.ends_with('#') => {}
+            '0'..='9' => kind.push('#'),
+            c => kind.push(c),
+        }
+    }
+    kind
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_differ_in_numbers_are_one_kind() {
+        let reasons = [("needs 812 tokens", "a:1"), ("empty", "a:2"), ("needs 9003 tokens", "a:3")];
+        let text = summarise(reasons.iter().map(|(reason, place)| ((*reason).to_owned(), *place)));
+        assert_eq!(text, "2 rows: needs 812 tokens (first: a:1); 1 row: empty (first: a:2)");
+    }
 }

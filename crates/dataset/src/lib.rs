@@ -24,7 +24,7 @@ pub mod split;
 #[cfg(test)]
 mod testing;
 
-pub use error::{BadRow, Error};
+pub use error::{BadRow, Error, kind_of};
 pub use import::{DatasetInfo, Loaded};
 pub use pack::Batch;
 pub use render::{LabelIds, Prompt, Rendered, RenderedRows, Renderer};

@@ -114,6 +114,16 @@ impl Sample {
         }
     }
 
+    /// What comes before the answer, in full: of a conversation of several turns every one of them, each with its role.
+    pub fn question(&self) -> String {
+        let SampleKind::Messages { turns, .. } = &self.kind else { return self.text() };
+        let given = if self.answer().is_some() { &turns[..turns.len() - 1] } else { &turns[..] };
+        match given {
+            [only] => only.message.text(),
+            several => several.iter().map(|t| format!("{}: {}", t.message.role, t.message.text())).collect::<Vec<_>>().join("\n"),
+        }
+    }
+
     /// The expected answer: label, completion or last assistant turn.
     pub fn answer(&self) -> Option<String> {
         match &self.kind {
@@ -173,6 +183,20 @@ mod tests {
         let plain: [u8; 32] = Sha256::digest("很好".as_bytes()).into();
         assert_eq!(sample("a").text_hash, plain);
         assert_eq!(sample("b").text_hash, plain);
+    }
+
+    #[test]
+    fn a_question_is_the_whole_conversation_before_the_answer() {
+        let question = |turns: &[(&str, &str)]| {
+            let turns = turns.iter().map(|(role, text)| Turn::from(Message::new(*role, *text))).collect();
+            Sample::new("1".into(), origin(), SampleKind::Messages { turns, tools: None }).question()
+        };
+        assert_eq!(question(&[("user", "a"), ("assistant", "x")]), "a");
+        assert_eq!(
+            question(&[("system", "s"), ("user", "a"), ("assistant", "x"), ("user", "b"), ("assistant", "y")]),
+            "system: s\nuser: a\nassistant: x\nuser: b"
+        );
+        assert_eq!(question(&[("user", "a")]), "a");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use recipe::Recipe;
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::fetch::{self, Used};
+use crate::human::plural;
 use crate::measure::{Asked, headline, measure};
 use crate::open::Opened;
 use crate::progress::Progress;
@@ -42,9 +43,12 @@ pub fn run(environment: &Environment, opened: &mut Opened, job: &Job, progress: 
     map_labels(&mut recipe.task, &job.label_map)?;
     opened.recipe = Some(recipe.clone());
     let (entry, files, used) = other_rows(environment, &recipe, &job.data, progress)?;
-    let loaded = dataset::import::load(&files, &entry, &recipe.task)?;
+    let loaded = dataset::import::load(&files, &entry, &recipe.task).map_err(with_label_map)?;
     progress.note(&format!("data   {} ({})", used.source, fetch::short(&used.sha256)));
     say_loaded(&loaded, progress);
+    if loaded.bad.iter().any(|row| row.reason.contains(UNKNOWN_LABEL)) {
+        progress.warn(&format!("  {LABEL_MAP_HELP}"));
+    }
     let mut samples = loaded.samples;
     samples.truncate(job.limit.unwrap_or(usize::MAX));
     let renderer = opened.renderer()?;
@@ -55,6 +59,17 @@ pub fn run(environment: &Environment, opened: &mut Opened, job: &Job, progress: 
     let asked = Asked { decoder: &opened.decoder, params: &opened.params, arena: &opened.arena, renderer: &renderer };
     let measured = measure(asked, &samples, &rendered, "evaluate", progress)?;
     Ok(Outcome { report: measured.report })
+}
+
+/// How the data set's reader begins its complaint about a label that the recipe does not list.
+const UNKNOWN_LABEL: &str = "unknown label";
+const LABEL_MAP_HELP: &str =
+    "labels that the run calls otherwise are translated with --label-map, e.g. --label-map pos=positive,neg=negative";
+
+/// The error of rows that cannot be read, with the way out where their labels are the reason.
+fn with_label_map(error: dataset::Error) -> StageError {
+    let message = error.to_string();
+    if message.contains(UNKNOWN_LABEL) { StageError::input_help(message, LABEL_MAP_HELP) } else { error.into() }
 }
 
 /// Files of other rows, and how to read them: as the recipe reads its own where their columns allow it, by their own names
@@ -94,7 +109,7 @@ fn map_labels(task: &mut TaskSpec, text: &str) -> Result<()> {
 impl Outcome {
     /// As a person reads it.
     pub fn to_text(&self) -> String {
-        let mut out = format!("{} on {} rows", headline(&self.report), self.report.n);
+        let mut out = format!("{} on {}", headline(&self.report), plural(self.report.n as usize, "row"));
         if let Some(classes) = &self.report.per_class {
             let width = classes.iter().map(|(l, _)| l.chars().count()).max().unwrap_or(0).max(5);
             let _ = write!(out, "\n\n{:<width$}  precision  recall  f1     rows", "class");

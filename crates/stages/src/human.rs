@@ -34,6 +34,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// `1 row`, `2,000 rows`.
+pub fn plural(n: usize, one: &str) -> String {
+    format!("{} {one}{}", count(n as u64), if n == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +48,7 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(999), "999");
         assert_eq!(count(134515008), "134,515,008");
+        assert_eq!((plural(0, "row"), plural(1, "row"), plural(2000, "row")), ("0 rows".into(), "1 row".into(), "2,000 rows".into()));
         assert_eq!(duration(0.84), "0.8s");
         assert_eq!(duration(59.6), "1m00s");
         assert_eq!(duration(185.0), "3m05s");

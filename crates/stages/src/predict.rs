@@ -111,7 +111,10 @@ fn stream(
     }
     answer(opened, renderer, job, &batch, done, sink, progress)?;
     if bad > 0 {
-        progress.warn(&format!("{bad} rows could not be read and have no line in the output"));
+        progress.warn(&match bad {
+            1 => "1 row could not be read and has no line in the output".to_owned(),
+            _ => format!("{bad} rows could not be read and have no line in the output"),
+        });
     }
     if done + batch.len() == 0 {
         return Err(StageError::input(format!("{file}: there is no row to predict")));
@@ -141,7 +144,11 @@ fn answer(
             c.dropped.iter().for_each(|d| progress.warn(&format!("{}: has no prediction: {}", d.origin, d.reason)));
             let cut = c.truncated();
             if cut > 0 {
-                progress.warn(&format!("{cut} rows were cut to fit the model"));
+                progress.warn(&if cut == 1 {
+                    "1 row was cut to fit the model".to_owned()
+                } else {
+                    format!("{cut} rows were cut to fit the model")
+                });
             }
             c.predictions(samples, job.show_prompt).for_each(|p| sink(&Row::Label(p)));
         }

@@ -123,7 +123,7 @@ impl Summary {
         };
         let l = &self.lengths;
         let _ = writeln!(out, "{key}; -100 in labels is untrained");
-        let _ = writeln!(out, "{}: {} rows of shape {}", self.source.source, human::count(self.read as u64), self.shape);
+        let _ = writeln!(out, "{}: {} of shape {}", self.source.source, human::plural(self.read, "row"), self.shape);
         let _ = writeln!(
             out,
             "{} to train on, {} held out, {} left out by the filter, {} beyond max_samples",
@@ -147,11 +147,12 @@ impl Summary {
             let width = (bar.rows * 40).div_ceil(most);
             let _ = writeln!(out, "  {:>5}-{:<5} {:<40} {}", bar.from, bar.to, "█".repeat(width), bar.rows);
         }
-        let mut list = |title: &str, reasons: Vec<String>| {
+        let mut list = |title: (&str, &str), reasons: Vec<String>| {
             if reasons.is_empty() {
                 return;
             }
-            let _ = writeln!(out, "{} {title}:", reasons.len());
+            let _ =
+                writeln!(out, "{}:", if reasons.len() == 1 { format!("1 {}", title.0) } else { format!("{} {}", reasons.len(), title.1) });
             reasons.iter().take(SHOWN).for_each(|r| {
                 let _ = writeln!(out, "  {r}");
             });
@@ -159,9 +160,9 @@ impl Summary {
                 let _ = writeln!(out, "  … and {} more (--json shows all)", reasons.len() - SHOWN);
             }
         };
-        list("rows cannot be used", self.bad.iter().map(ToString::to_string).collect());
-        list("rows were left out", self.dropped.iter().map(|d| format!("{}: {}", d.origin, d.reason)).collect());
-        list("rows were cut", self.truncated.iter().map(|t| format!("{}: {} tokens cut off", t.origin, t.cut)).collect());
+        list(("row cannot be used", "rows cannot be used"), self.bad.iter().map(ToString::to_string).collect());
+        list(("row was left out", "rows were left out"), self.dropped.iter().map(|d| format!("{}: {}", d.origin, d.reason)).collect());
+        list(("row was cut", "rows were cut"), self.truncated.iter().map(|t| format!("{}: {} tokens cut off", t.origin, t.cut)).collect());
     }
 }
 

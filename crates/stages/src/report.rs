@@ -107,7 +107,7 @@ pub(crate) fn answers(
         if let Ok(prompt) = renderer.prompt(sample) {
             prompts.push(Prompt { text: prompt.text.clone(), ids: prompt.ids, stream: prompts.len() as u64 });
             rows.push(SampleRow {
-                text: sample.text(),
+                text: sample.question(),
                 origin: Some(sample.origin.to_string()),
                 gold: sample.answer().unwrap_or_default(),
                 ..SampleRow::default()
@@ -176,11 +176,12 @@ fn curve(dir: &std::path::Path) -> Result<Vec<CurvePoint>> {
 
 fn data_summary(story: &Story<'_>) -> DataSummary {
     let (data, tokens) = (story.data, story.tokens);
-    let mut reasons: BTreeMap<String, (usize, String)> = BTreeMap::new();
+    // By kind: reasons that differ in their numbers are shown as one, by the first.
+    let mut reasons: BTreeMap<String, (String, usize, String)> = BTreeMap::new();
     let bad = data.facts.bad.iter().map(|b| (b.reason.clone(), format!("{}:{}", b.file, b.line)));
     let dropped = tokens.train.dropped.iter().map(|d| (d.reason.clone(), d.origin.to_string()));
     for (reason, place) in bad.chain(dropped) {
-        reasons.entry(reason).or_insert((0, place)).0 += 1;
+        reasons.entry(dataset::kind_of(&reason)).or_insert((reason, 0, place)).1 += 1;
     }
     let mut labels: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
     data.train.iter().filter_map(Sample::label).for_each(|l| labels.entry(l).or_default().0 += 1);
@@ -199,7 +200,7 @@ fn data_summary(story: &Story<'_>) -> DataSummary {
         rows_read: Some(data.facts.read),
         train_rows: tokens.train.rows.len(),
         heldout_rows: data.heldout.len(),
-        dropped: reasons.into_iter().map(|(reason, (count, place))| Dropped { reason, count, example: Some(place) }).collect(),
+        dropped: reasons.into_values().map(|(reason, count, place)| Dropped { reason, count, example: Some(place) }).collect(),
         truncated: tokens.train.truncated.len(),
         cutoff_len: Some(story.recipe.cutoff_len),
         tokens: tokens.train.rows.iter().map(|r| r.input_ids.len() as u64).sum(),

@@ -14,6 +14,7 @@ use text::Tokenizer;
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::fetch::{self, Used};
+use crate::human::plural;
 use crate::manifest::{Manifest, Rows};
 use crate::open::load_tokenizer;
 use crate::progress::Progress;
@@ -50,7 +51,10 @@ fn load(environment: &Environment, recipe: &Recipe, before: Option<&Manifest>, p
     let Loaded { samples, bad, read, filtered, shape, .. } = loaded;
     let split: Split = dataset::split::split(samples, &recipe.dataset, seed)?;
     if split.duplicates.contradictory > 0 {
-        progress.warn(&format!("{} texts are there with different answers", split.duplicates.contradictory));
+        progress.warn(&match split.duplicates.contradictory {
+            1 => "one text is there with different answers".to_owned(),
+            n => format!("{n} texts are there with different answers"),
+        });
     }
     let facts = Facts { read, filtered, unused: split.unused, bad, shape, duplicates: split.duplicates };
     let (mut heldout, mut eval_used) = (split.heldout, None);
@@ -77,7 +81,7 @@ pub(crate) fn say_loaded(loaded: &Loaded, progress: &mut dyn Progress) {
         return;
     }
     let percent = 100.0 * loaded.bad.len() as f64 / loaded.read.max(1) as f64;
-    progress.warn(&format!("{} of {} rows cannot be used ({percent:.1}%):", loaded.bad.len(), loaded.read));
+    progress.warn(&format!("{} of {} cannot be used ({percent:.1}%):", loaded.bad.len(), plural(loaded.read, "row")));
     for row in loaded.bad.iter().take(SHOWN_BAD_ROWS) {
         progress.warn(&format!("  {row}"));
     }
@@ -101,6 +105,11 @@ fn renderer(recipe: &Recipe, tokenizer: Arc<Tokenizer>, config: &ModelConfig) ->
     Ok(Renderer::new(tokenizer, template, recipe.task.clone(), cutoff_len, recipe.truncation)?)
 }
 
+/// `1 training row was`, `7 training rows were`.
+fn were(n: usize, what: &str) -> String {
+    format!("{n} {what} {}", if n == 1 { "row was" } else { "rows were" })
+}
+
 /// Renders all rows; what is cut or left out is said.
 fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn Progress) -> Result<Tokens> {
     let train = renderer.render_all(&data.train)?;
@@ -108,13 +117,13 @@ fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn P
     let heldout = if scored || data.heldout.is_empty() { RenderedRows::default() } else { renderer.render_all(&data.heldout)? };
     for (rows, what) in [(&train, "training"), (&heldout, "held-out")] {
         if !rows.truncated.is_empty() {
-            progress.warn(&format!("{} {what} rows were cut to {} tokens (cutoff_len)", rows.truncated.len(), recipe.cutoff_len));
+            progress.warn(&format!("{} cut to {} tokens (cutoff_len)", were(rows.truncated.len(), what), recipe.cutoff_len));
         }
         for row in rows.dropped.iter().take(SHOWN_BAD_ROWS) {
             progress.warn(&format!("{}: left out: {}", row.origin, row.reason));
         }
         if rows.dropped.len() > SHOWN_BAD_ROWS {
-            progress.warn(&format!("… and {} more {what} rows were left out", rows.dropped.len() - SHOWN_BAD_ROWS));
+            progress.warn(&format!("… and {} left out", were(rows.dropped.len() - SHOWN_BAD_ROWS, &format!("more {what}"))));
         }
     }
     if let Some(template) = renderer.template_source() {
@@ -145,7 +154,10 @@ fn unseen_tools<'a>(template: &str, samples: impl Iterator<Item = &'a Sample>) -
         .into_iter()
         .filter(|(rows, word, _)| *rows > 0 && !template.contains(word))
         .map(|(rows, word, what)| {
-            format!("{rows} rows {what}, but the chat template does not know `{word}`: the model will not see them; choose another template or model")
+            let rows = plural(rows, "row");
+            format!(
+                "{rows} {what}, but the chat template does not know `{word}`: the model will not see them; choose another template or model"
+            )
         })
         .collect()
 }

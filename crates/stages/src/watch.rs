@@ -38,11 +38,11 @@ impl Observer for Watch<'_> {
                 self.total_steps = start.total_steps;
                 let share = 100.0 * start.trainable_parameters as f64 / start.total_parameters.max(1) as f64;
                 let text = format!(
-                    "train  {} of {} parameters ({share:.2}%), {} rows, {} steps",
+                    "train  {} of {} parameters ({share:.2}%), {}, {}",
                     human::count(start.trainable_parameters),
                     human::count(start.total_parameters),
-                    start.rows,
-                    start.total_steps
+                    human::plural(start.rows, "row"),
+                    human::plural(start.total_steps as usize, "step")
                 );
                 self.progress.train(&TrainEvent::Start { text, done_steps: start.done_steps, total_steps: start.total_steps });
             }

@@ -26,7 +26,7 @@ fn mistakes_in_a_recipe_name_line_and_field() {
         ),
         ("finetuning_type: lora", "finetuning_type: lore", vec!["r.yaml:11: finetuning_type:", "lora"]),
         ("logging_steps: 1", "bf16: true", vec!["r.yaml:18: bf16:"]),
-        ("save_steps: 2", "save_steps: 2\nsave_steps: 3", vec!["r.yaml:18: ", "'save_steps'", "line 17"]),
+        ("save_steps: 2", "save_steps: 2\nsave_steps: 3", vec!["r.yaml:18: save_steps: ", "line 17"]),
         ("task:", "task: [", vec!["r.yaml:"]),
         ("{text}", "{body}", vec!["body"]),
         ("model:", "modell:", vec!["r.yaml:1: modell: unknown key", "'model'"]),
@@ -37,6 +37,8 @@ fn mistakes_in_a_recipe_name_line_and_field() {
     }
     bench.refused(&train(&["--set", "learning_rat=1"]), &["--set learning_rat=1", "unknown key", "'learning_rate'"]);
     bench.refused(&train(&["--set", "dataset.val_size=-1"]), &["val_size", "-1"]);
+    bench.refused(&train(&["--set", "task.prompt={text}"]), &["task.prompt: ", "quote", "'task.prompt=\"{text}\"'"]);
+    bench.refused(&train(&["--set", "dataset.sources[0].columns.text=reveiw"]), &["reveiw", "no such column", "columns: {text: …}"]);
     bench.refused(&train(&["--set", "seed"]), &["--set seed", "key=value"]);
     bench.refused(&["train", "none.yaml", "--output-dir", "run"], &["none.yaml: there is no such recipe", "tunesmith init"]);
     bench.refused(&["train", "classify.yaml"], &["output directory", "--output-dir"]);
@@ -51,6 +53,7 @@ fn a_used_directory_is_left_alone() {
     bench.write("run/thesis.txt", "years of work");
     bench.refused(&train(&[]), &["run: the output directory is not empty", "thesis.txt", "--resume"]);
     assert_eq!(bench.read("run/thesis.txt"), b"years of work");
+    assert_eq!(std::fs::read_dir(bench.path("run")).unwrap().count(), 1, "nothing is added");
 }
 
 #[test]

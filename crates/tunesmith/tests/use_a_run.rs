@@ -46,7 +46,7 @@ fn labels_of_another_file_are_mapped() {
     let bench = Bench::classify();
     bench.train("classify.yaml", "run", &["--max-steps", "2"]);
     bench.write("stars.csv", reviews(10, "great", "awful"));
-    bench.refused(&["eval", "run", "--data", "stars.csv"], &["stars.csv:2", "label", "\"great\"", "positive"]);
+    bench.refused(&["eval", "run", "--data", "stars.csv"], &["stars.csv:2", "label", "\"great\"", "positive", "--label-map pos=positive"]);
     let report = bench.json(&["eval", "run", "--data", "stars.csv", "--label-map", "great=positive,awful=negative", "--json"]);
     assert_eq!((&report["n"], &report["per_class"]["positive"]["support"]), (&json!(10), &json!(5)));
     bench.refused(
@@ -54,6 +54,11 @@ fn labels_of_another_file_are_mapped() {
         &["--label-map", "positiv", "negative, positive"],
     );
     bench.refused(&["eval", "run", "--data", "stars.csv", "--label-map", "great"], &["--label-map"]);
+    // A few unknown ones are left out, with the same advice.
+    bench.write("mixed.csv", format!("{}\"wonderful\",great\r\n", reviews(10, "pos", "neg")));
+    let ran = bench.ok(&["eval", "run", "--data", "mixed.csv"]);
+    assert!(ran.err.contains("1 of 11 rows cannot be used") && ran.err.contains("--label-map"), "{}", ran.err);
+    assert!(bench.ok(&["eval", "run", "--data", "mixed.csv", "--limit", "1"]).out.contains("on 1 row\n"));
 }
 
 #[test]
@@ -177,4 +182,65 @@ fn a_merged_model_is_the_run() {
     other.write("base/model.safetensors", weights);
     other.refused(&["merge", "run", "--output", "merged"], &["model", "has changed"]);
     other.refused(&["predict", "run", "text"], &["model", "has changed"]);
+}
+
+#[test]
+fn standard_input_may_be_named_as_a_device() {
+    let bench = Bench::classify();
+    bench.train("classify.yaml", "run", &["--max-steps", "1"]);
+    let lines = "a wonderful film\n这部电影太差了\n";
+    let dash = bench.run_with_input(&["predict", "run", "--input", "-"], lines);
+    let device = bench.run_with_input(&["predict", "run", "--input", "/dev/stdin"], lines);
+    assert_eq!((dash.code, dash.rows().len()), (Some(0), 2), "{}", dash.err);
+    assert_eq!(dash.out, device.out, "{}", device.err);
+}
+
+#[test]
+fn a_conversation_that_outgrows_the_context_says_so() {
+    let bench = Bench::new();
+    // The tiny model's context is 256 tokens.
+    let turns: String = (0..6).map(|i| format!("{i} {}\n", "how do I reset it ".repeat(6))).collect();
+    let model = tiny().display().to_string();
+    let ran = bench.run_with_input(&["chat", &model, "--max-new-tokens", "4"], &turns);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(
+        ran.err.contains("the conversation outgrew the model's context: the model no longer sees its oldest 2 messages"),
+        "{}",
+        ran.err
+    );
+    let short = bench.run_with_input(&["chat", &model, "--max-new-tokens", "4"], "hello\nhello\n");
+    assert!(short.code == Some(0) && !short.err.contains("outgrew"), "{}", short.err);
+}
+
+#[test]
+fn tools_that_a_template_does_not_know_are_not_passed_over() {
+    let bench = Bench::chat();
+    let plain = bench.ok(&["train", "chat.yaml", "--output-dir", "plain", "--max-steps", "1"]);
+    assert!(!plain.err.contains("does not know"), "{}", plain.err);
+    let tool = json!({"type": "function", "function": {"name": "clock", "description": "tells the time", "parameters": {}}});
+    let row = |i: usize| {
+        let turns = [json!({"role": "user", "content": format!("what time is it {i}")}), json!({"role": "assistant", "content": "noon"})];
+        json!({"messages": turns, "tools": [tool]}).to_string() + "\n"
+    };
+    bench.write("chat.jsonl", (0..20).map(row).collect::<String>());
+    let ran = bench.ok(&["train", "chat.yaml", "--output-dir", "tools", "--max-steps", "1"]);
+    assert!(ran.err.contains("20 rows describe tools, but the chat template does not know `tools`"), "{}", ran.err);
+}
+
+#[test]
+fn the_report_shows_the_whole_conversation() {
+    let bench = Bench::chat();
+    let row = |i: usize| {
+        let says = |role: &str, text: &str| json!({"role": role, "content": format!("{text} {i}")});
+        json!({"messages": [says("user", "first question"), says("assistant", "first answer"), says("user", "second question"),
+               says("assistant", "second answer")]})
+        .to_string()
+            + "\n"
+    };
+    bench.write("chat.jsonl", (0..20).map(row).collect::<String>());
+    bench.train("chat.yaml", "run", &["--max-steps", "1"]);
+    let page = String::from_utf8(bench.read("run/report.html")).unwrap();
+    for part in ["user: first question", "assistant: first answer", "user: second question"] {
+        assert!(page.contains(part), "{part}");
+    }
 }

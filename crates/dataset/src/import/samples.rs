@@ -314,7 +314,7 @@ mod tests {
         let message = error(json!({"source": "r", "where": {"sauce": "rt"}}));
         assert!(message.contains("where.sauce: no such column; there are: text, label, source"), "{message}");
         let message = error(json!({"source": "r", "columns": {"text": "review"}}));
-        assert!(message.contains("review: no such column; the row has: text, label, source (first: r.csv:2)"), "{message}");
+        assert!(message.contains("review: no such column; the row has: text, label, source; if another one is meant, say so: `columns: {text: …}` (first: r.csv:2)"), "{message}");
     }
 
     #[test]

@@ -133,7 +133,10 @@ impl Converter {
     fn needed<'a>(&'a self, row: &'a Row, role: &str, usual: &[&'a str]) -> Result<(&'a str, &'a Value), BadRow> {
         match self.cell(row, role, usual) {
             (column, Some(value)) => Ok((column, value)),
-            (column, None) => Err(row.bad(column, format!("no such column; the row has: {}", names(row)))),
+            (column, None) => {
+                let hint = format!("if another one is meant, say so: `columns: {{{role}: …}}`");
+                Err(row.bad(column, format!("no such column; the row has: {}; {hint}", names(row))))
+            }
         }
     }
 
@@ -305,7 +308,10 @@ mod tests {
         assert_eq!(bad(json!({"text": ["a"], "label": "好评"})), "f:7: text: a list, where a text was expected");
         assert_eq!(bad(json!({"text": " \x1f ", "label": "好评"})), "f:7: text: empty");
         assert_eq!(bad(json!({"text": "a", "label": null})), "f:7: label: empty");
-        assert_eq!(bad(json!({"text": "a", "lable": "好评"})), "f:7: label: no such column; the row has: text, lable");
+        assert_eq!(
+            bad(json!({"text": "a", "lable": "好评"})),
+            "f:7: label: no such column; the row has: text, lable; if another one is meant, say so: `columns: {label: …}`"
+        );
         assert!(bad(json!({"text": "a", "label": "中评"})).contains("known: 好评; 差评"));
         assert_eq!(convert(json!({}), classify("{text}:"), json!({"text": 12.5, "label": "好评"})).unwrap().text(), "12.5");
     }

@@ -1,6 +1,7 @@
 //! `tunesmith init DATA`
 
 use stages::Result;
+use stages::human::plural;
 
 use super::{Context, program, shown};
 use crate::cli::Init;
@@ -12,9 +13,9 @@ pub fn run(context: &Context, args: &Init) -> Result<()> {
         output::json(&report);
         return Ok(());
     }
-    output::line(format_args!("{}: {} rows, shape {}", shown(&args.data), report.rows, report.shape));
+    output::line(format_args!("{}: {}, shape {}", shown(&args.data), plural(report.rows, "row"), report.shape));
     for (label, count) in &report.labels {
-        output::line(format_args!("  label {label}: {count} rows"));
+        output::line(format_args!("  label {label}: {}", plural(*count, "row")));
     }
     let recipe = shown(&report.recipe);
     output::line(format_args!("wrote {recipe}\nnext:\n  {0} data preview {recipe}\n  {0} train {recipe}", program()));

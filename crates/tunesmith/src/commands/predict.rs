@@ -11,7 +11,8 @@ use crate::output;
 
 pub fn run(context: &Context, args: &Predict) -> Result<()> {
     let input = match args.input.as_deref() {
-        Some("-") => Input::Texts(standard_input()?),
+        // The device by name is meant as lines, too: there is no file to look at twice.
+        Some("-" | "/dev/stdin" | "/proc/self/fd/0") => Input::Texts(standard_input()?),
         Some(file) => Input::File(file.to_owned()),
         None if args.texts.is_empty() => {
             return Err(StageError::input_help(
