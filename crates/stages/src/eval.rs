@@ -109,7 +109,7 @@ fn map_labels(task: &mut TaskSpec, text: &str) -> Result<()> {
 impl Outcome {
     /// As a person reads it.
     pub fn to_text(&self) -> String {
-        let mut out = format!("{} on {}", headline(&self.report), plural(self.report.n as usize, "row"));
+        let mut out = format!("{} on {}", headline(&self.report), plural(self.report.n, "row"));
         if let Some(classes) = &self.report.per_class {
             let width = classes.iter().map(|(l, _)| l.chars().count()).max().unwrap_or(0).max(5);
             let _ = write!(out, "\n\n{:<width$}  precision  recall  f1     rows", "class");

@@ -229,7 +229,7 @@ impl Summary {
         );
         for (name, report) in [("before", &self.metrics.before), ("after", &self.metrics.after)] {
             if let Some(report) = report {
-                let _ = writeln!(out, "{name:<7} {} on {}", headline(report), human::plural(report.n as usize, "held-out row"));
+                let _ = writeln!(out, "{name:<7} {} on {}", headline(report), human::plural(report.n, "held-out row"));
             }
         }
         let _ = write!(out, "{} in {}", self.result, self.output_dir.display());

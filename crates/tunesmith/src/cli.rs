@@ -418,13 +418,6 @@ pub struct BenchDecode {
     pub no_peak: bool,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Compute {
-    F32,
-    Bf16,
-    Int8,
-}
-
 #[derive(Debug, Args)]
 pub struct Merge {
     /// The run

@@ -185,7 +185,8 @@ fn peak(dtype: ComputeDtype) -> Peak {
     let kind = match dtype {
         ComputeDtype::F32 => doctor::Kind::F32,
         ComputeDtype::Bf16 => doctor::Kind::Bf16,
-        ComputeDtype::Int8 => doctor::Kind::Int8,
+        // Groups are multiplied in integers, whatever they came as.
+        ComputeDtype::Int8 | ComputeDtype::Native => doctor::Kind::Int8,
     };
     Peak { gflops: doctor::measure_peak(kind), read_gb_per_second: doctor::measure_reading() }
 }

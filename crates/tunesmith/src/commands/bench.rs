@@ -67,10 +67,5 @@ fn subject(args: &Subject) -> bench::Subject {
 }
 
 fn dtype(given: Option<Compute>) -> ComputeDtype {
-    match given {
-        None => bench::native_dtype(),
-        Some(Compute::F32) => ComputeDtype::F32,
-        Some(Compute::Bf16) => ComputeDtype::Bf16,
-        Some(Compute::Int8) => ComputeDtype::Int8,
-    }
+    given.and_then(Option::from).unwrap_or_else(bench::native_dtype)
 }
