@@ -25,7 +25,7 @@ fn mistakes_in_a_recipe_name_line_and_field() {
             vec!["r.yaml:14: per_device_train_batch_size:", "whole number"],
         ),
         ("finetuning_type: lora", "finetuning_type: lore", vec!["r.yaml:11: finetuning_type:", "lora"]),
-        ("logging_steps: 1", "bf16: true", vec!["r.yaml:18: bf16:"]),
+        ("logging_steps: 1", "fp16: true", vec!["r.yaml:18: fp16:"]),
         ("save_steps: 2", "save_steps: 2\nsave_steps: 3", vec!["r.yaml:18: save_steps: ", "line 17"]),
         ("task:", "task: [", vec!["r.yaml:"]),
         ("{text}", "{body}", vec!["body"]),

@@ -5,8 +5,18 @@ mod common;
 use common::{Bench, REPORT_KEYS, keys, number, reviews, tiny, yaml};
 use serde_json::{Value, json};
 
-const TRAIN_KEYS: [&str; 9] =
-    ["output_dir", "steps", "epochs", "train_loss", "train_seconds", "tokens_per_second", "trained_tokens", "peak_rss_mb", "metrics"];
+const TRAIN_KEYS: [&str; 10] = [
+    "output_dir",
+    "steps",
+    "epochs",
+    "train_loss",
+    "train_seconds",
+    "tokens_per_second",
+    "trained_tokens",
+    "shared_tokens",
+    "peak_rss_mb",
+    "metrics",
+];
 
 #[test]
 fn a_run_says_what_scripts_rely_on_and_leaves_its_files() {

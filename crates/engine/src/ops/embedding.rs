@@ -1,13 +1,14 @@
 //! Rows of a table.
 
 use super::Op;
-use crate::data::{Data, on};
+use crate::data::{Data, Dtype, on};
 use crate::error::{EngineError, Result};
 use crate::params::ParamId;
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use crate::weights::Matrix;
 use kernels::elementwise;
+use kernels::pool::Buffer;
 
 impl Tape<'_> {
     /// Row `ids[i]` of `table` in row `i` (token embeddings, learned positions).
@@ -23,6 +24,12 @@ impl Tape<'_> {
         self.sweep();
         let mut y = self.arena.take(ids.len() * cols);
         table.gather_rows(self.params.store(), ids, &mut y);
+        if self.compute.activations() == Dtype::Bf16 && table.f32(self.params.store()).is_some() {
+            // A table kept in f32 (a master) gives the rows that it will give once it is packed.
+            let mut rounded: Buffer<u16> = self.arena.take(y.len());
+            elementwise::cast(&mut rounded, &y);
+            elementwise::cast(&mut y, &rounded);
+        }
         let trained = table.param().filter(|_| self.training);
         let op = trained.map_or(Op::None, |table| Op::Embedding { table, ids: ids.to_vec() });
         Ok(self.push(ids.len(), cols, y, 0, trained.is_some(), op))
