@@ -22,8 +22,6 @@ pub mod finetuning;
 pub mod load;
 mod objective;
 pub mod observe;
-#[cfg(test)]
-mod once;
 pub mod order;
 pub mod plan;
 mod prefix;

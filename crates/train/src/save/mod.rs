@@ -11,6 +11,8 @@ mod events;
 pub(crate) mod faults;
 #[cfg(test)]
 mod laws;
+#[cfg(test)]
+mod once;
 mod lines;
 mod metrics;
 mod output;
