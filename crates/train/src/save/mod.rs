@@ -11,10 +11,10 @@ mod events;
 pub(crate) mod faults;
 #[cfg(test)]
 mod laws;
-#[cfg(test)]
-mod once;
 mod lines;
 mod metrics;
+#[cfg(test)]
+mod once;
 mod output;
 pub(crate) mod prefix;
 mod tensors;
