@@ -1,10 +1,9 @@
 //! What happens to a tile of sums before it is stored.
 
-use super::lanes::Lanes;
 use super::run::prefetch;
 use super::{Epilogue, PANEL};
 use crate::mat::{Out, Update};
-use crate::simd::{dispatch, load_n, store_n};
+use crate::simd::{Simd, dispatch, load_n, store_n};
 
 /// An [`Epilogue`] with its output, as pointers that tasks share.
 pub(super) struct Finish {
@@ -86,7 +85,7 @@ impl Finish {
 
 /// `M` rows by `N` vectors at (`i`, `j`) of the output; `n` columns if `N` is 1.
 #[inline(always)]
-unsafe fn part<S: Lanes, const M: usize, const N: usize>(f: &Finish, acc: *const f32, i: usize, j: usize, n: usize) {
+unsafe fn part<S: Simd, const M: usize, const N: usize>(f: &Finish, acc: *const f32, i: usize, j: usize, n: usize) {
     unsafe {
         let n = if N == 1 { n } else { S::LANES };
         let scale = S::splat(f.scale);
@@ -135,9 +134,9 @@ unsafe fn part<S: Lanes, const M: usize, const N: usize>(f: &Finish, acc: *const
                 } else {
                     let to = f.out16.add((i + r) * f.stride + column);
                     if f.add {
-                        x = S::add(x, S::load16(to, n));
+                        x = S::add(x, load_n::<S>(to, n));
                     }
-                    S::store16(to, x, n);
+                    store_n::<S>(to, x, n);
                 }
             }
         }
@@ -145,7 +144,7 @@ unsafe fn part<S: Lanes, const M: usize, const N: usize>(f: &Finish, acc: *const
 }
 
 #[inline(always)]
-unsafe fn finish_body<S: Lanes>(f: &Finish, acc: *const f32, (i, rows): (usize, usize), (j, cols): (usize, usize)) {
+unsafe fn finish_body<S: Simd>(f: &Finish, acc: *const f32, (i, rows): (usize, usize), (j, cols): (usize, usize)) {
     unsafe {
         let mut c = 0;
         while c + 4 * S::LANES <= cols {

@@ -37,8 +37,44 @@ pub(super) fn tn(path: Bf16Path, g: MatMut, dy: Acts, x: Acts, scale: f32, updat
     }
 }
 
+/// Few rows: the right side is read in place.
+#[cfg(target_arch = "x86_64")]
+fn short(g: MatMut, left: Acts, right: Acts, scale: f32, update: Update, arena: &Arena) {
+    use super::finish::finish;
+    use super::{PANEL, run, short};
+    use crate::cpu::Isa;
+
+    /// Columns of a task.
+    const TASK: usize = 3 * short::COLS;
+    let (rows, cols) = (g.rows, g.cols);
+    let (groups, width) = (left.rows().div_ceil(2), rows.next_multiple_of(16));
+    let mut packed: Buffer<u32> = arena.take(groups * width);
+    // SAFETY: `packed` has that size; the caller has the path from `cpu`, which checked the processor.
+    unsafe { turn::interleave(Bf16Path::Avx512Bf16, left, 0, groups, 0, width, packed.as_mut_ptr()) }
+    let f = Finish::new(Out::F32(g), &Epilogue { update, ..Epilogue::default() }, scale);
+    let packed = Shared::new(&mut packed);
+    par::ranges(cols, TASK, |first, count| {
+        run::with_scratch(short::ROWS * PANEL, |acc| {
+            for j in (first..first + count).step_by(short::COLS) {
+                for i in (0..rows).step_by(short::ROWS) {
+                    // SAFETY: as above; the scratch has room for a tile; tasks store disjoint columns.
+                    unsafe {
+                        short::tile(packed.ptr().add(i), width, groups, &right, j, acc.cast());
+                        let cols = short::COLS.min(first + count - j);
+                        finish(Isa::Avx512, &f, acc.cast(), (i, short::ROWS.min(rows - i)), (j, cols));
+                    }
+                }
+            }
+        });
+    });
+}
+
 fn product(path: Bf16Path, g: MatMut, left: Acts, right: Acts, scale: f32, update: Update, arena: &Arena) {
     let (rows, cols) = (g.rows, g.cols);
+    #[cfg(target_arch = "x86_64")]
+    if rows <= SHORT && path == Bf16Path::Avx512Bf16 {
+        return short(g, left, right, scale, update, arena);
+    }
     let groups = left.rows().div_ceil(2);
     let strips = rows.div_ceil(STRIP);
     let mut packed: Buffer<u32> = arena.take(strips * groups * STRIP);

@@ -97,35 +97,40 @@ fn inverse(top: f32) -> f32 {
 mod x86 {
     use super::inverse;
     use crate::element::Element;
-    use crate::simd::{Avx512, Simd};
+    use crate::simd::{Avx512, Simd, load_n};
     use std::arch::x86_64::*;
+
+    /// Numbers `l..l + 16`, each times its factor; zeros beyond the end.
+    #[inline(always)]
+    unsafe fn sixteen<T: Element>(x: &[T], factors: Option<&[f32]>, l: usize) -> __m512 {
+        unsafe {
+            let n = x.len() - l;
+            let v = load_n::<Avx512>(x.as_ptr().add(l), n);
+            match factors {
+                None => v,
+                Some(f) => Avx512::mul(v, load_n::<Avx512>(f.as_ptr().add(l), n)),
+            }
+        }
+    }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
     pub(super) unsafe fn quantise<T: Element>(x: &[T], factors: Option<&[f32]>, to: &mut [u32]) -> f32 {
         unsafe {
             let n = x.len();
-            let value = |l: usize| {
-                let p = x.as_ptr().add(l);
-                let v = if n - l >= 16 { T::load::<Avx512>(p) } else { T::load_partial::<Avx512>(p, n - l) };
-                match factors {
-                    None => v,
-                    Some(f) => {
-                        let f = f.as_ptr().add(l);
-                        Avx512::mul(v, if n - l >= 16 { Avx512::load(f) } else { Avx512::load_partial(f, n - l) })
-                    }
-                }
-            };
             // As integers, magnitudes sort like numbers, and a NaN is the largest.
-            let mut top = _mm512_setzero_si512();
-            for l in (0..n).step_by(16) {
-                top = _mm512_max_epu32(top, _mm512_castps_si512(_mm512_abs_ps(value(l))));
+            let mut tops = [_mm512_setzero_si512(); 2];
+            for l in (0..n).step_by(32) {
+                tops[0] = _mm512_max_epu32(tops[0], _mm512_castps_si512(_mm512_abs_ps(sixteen(x, factors, l))));
+                if l + 16 < n {
+                    tops[1] = _mm512_max_epu32(tops[1], _mm512_castps_si512(_mm512_abs_ps(sixteen(x, factors, l + 16))));
+                }
             }
-            let top = f32::from_bits(_mm512_reduce_max_epu32(top));
+            let top = f32::from_bits(_mm512_reduce_max_epu32(_mm512_max_epu32(tops[0], tops[1])));
             let inverse = _mm512_set1_ps(inverse(top));
             let to_bytes = to.as_mut_ptr().cast::<u8>();
             for l in (0..n).step_by(16) {
-                let q = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(value(l), inverse)), _mm512_set1_epi32(128));
-                let bytes = _mm512_cvtepi32_epi8(q);
+                let q = _mm512_cvtps_epi32(_mm512_mul_ps(sixteen(x, factors, l), inverse));
+                let bytes = _mm512_cvtepi32_epi8(_mm512_add_epi32(q, _mm512_set1_epi32(128)));
                 if n - l >= 16 {
                     _mm_storeu_si128(to_bytes.add(l).cast(), bytes);
                 } else {

@@ -14,10 +14,11 @@ mod dots;
 mod finish;
 mod gradient;
 mod int8;
-mod lanes;
 mod narrow;
 mod panels;
 mod run;
+#[cfg(target_arch = "x86_64")]
+mod short;
 mod tile;
 mod tile8;
 mod turn;

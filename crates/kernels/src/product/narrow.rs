@@ -32,7 +32,7 @@ fn panel(path: Bf16Path, out: MatMut, left: Left, b: &[u32], groups: usize, scal
                     let (a, acc) = (left.at(i, 0), scratch.cast());
                     let (a_scales, sums, a_scale_row) = (std::ptr::null(), std::ptr::null(), 0);
                     let (a_row, a_group, b) = (left.row, left.group, b.as_ptr());
-                    let t = Tile { a, a_row, a_group, b, width, groups, acc, first: true, a_scales, sums, a_scale_row };
+                    let t = Tile { a, a_row, a_group, b, width, groups, acc, first: true, stream: false, a_scales, sums, a_scale_row };
                     tile(n, &t);
                     finish(path.isa(), &finish_with, acc, (i, n), (0, cols));
                 }

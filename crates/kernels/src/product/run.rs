@@ -7,13 +7,10 @@ use crate::cpu::Isa;
 use crate::par;
 use std::cell::RefCell;
 
-/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1. Twice that where a
-/// block has to be made first.
+/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1.
 const TASK_ROWS: usize = 258;
-/// Tasks that there should be, if rows allow, for threads to share evenly.
-const TASKS: usize = 24;
-/// Rows below which a task is not cut further.
-const LEAST_ROWS: usize = 48;
+/// Tiles up to which the first one's own asking ahead is enough.
+const FEW_TILES: usize = 8;
 /// The broadcast operand: group `g` of row `i` is the dword at `base + i / width · strip + i % width · row + g · group`
 /// (in bytes). A tile does not straddle strips: `width` is a multiple of [`ROWS`].
 #[derive(Clone, Copy)]
@@ -132,9 +129,11 @@ impl<R: Right> Job<'_, R> {
             return;
         }
         let panels = self.cols.div_ceil(PANEL);
-        let tall = self.rows.div_ceil(if R::IN_PLACE { TASK_ROWS } else { 2 * TASK_ROWS });
-        let mut strips = TASKS.div_ceil(panels).min(self.rows / LEAST_ROWS).max(tall).max(1);
-        while !(panels * strips).is_multiple_of(4) && self.rows / (strips + 1) >= LEAST_ROWS {
+        // Where a block has to be made first, more rows share it and fewer tasks make it again.
+        let (most, least, tasks, even) = if R::IN_PLACE { (TASK_ROWS, 48, 24usize, 4) } else { (2 * TASK_ROWS, 96, 16, 2) };
+        let fewest = self.rows.div_ceil(most);
+        let mut strips = tasks.div_ceil(panels).min(self.rows / least).max(fewest);
+        while !(panels * strips).is_multiple_of(even) && self.rows / (strips + 1) >= least {
             strips += 1;
         }
         let height = self.rows.div_ceil(strips).next_multiple_of(ROWS);
@@ -166,7 +165,9 @@ impl<R: Right> Job<'_, R> {
                     let right = self.right.block(p, g, groups, scratch.add(sums_room));
                     let next = if last { (p + 1, 0) } else { (p, g + block) };
                     for t in 0..tiles {
-                        self.right.ahead(next.0, next.1, block.min(self.groups - next.1), t, tiles);
+                        if tiles > FEW_TILES || !R::IN_PLACE {
+                            self.right.ahead(next.0, next.1, block.min(self.groups - next.1), t, tiles);
+                        }
                         let count = ROWS.min(rows - t * ROWS);
                         let acc = scratch.cast::<f32>().add(if blocks == 1 { 0 } else { t * ROWS * PANEL });
                         let first_row = i + t * ROWS;
@@ -178,7 +179,9 @@ impl<R: Right> Job<'_, R> {
                             a_scale_row = q.blocks;
                         }
                         let (a_row, a_group, first) = (self.left.row, self.left.group, b == 0);
-                        let tile = Tile { a, a_row, a_group, b: right, width: PANEL, groups, acc, first, a_scales, sums, a_scale_row };
+                        let stream = R::IN_PLACE && t == 0;
+                        let tile =
+                            Tile { a, a_row, a_group, b: right, width: PANEL, groups, acc, first, stream, a_scales, sums, a_scale_row };
                         if last {
                             self.finish.ahead((first_row, count), p * PANEL);
                         }

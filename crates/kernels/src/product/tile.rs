@@ -5,12 +5,15 @@
 //! from what the tile holds, so how the inner dimension is cut into blocks changes no bit.
 
 use super::PANEL;
-use super::lanes::Lanes;
 use crate::cpu::{Bf16Path, Int8Path, Isa};
+use crate::pairs::Pairs;
 use crate::simd::dispatch;
 
 /// Most rows of a tile: 6 x 4 sums of 16 lanes, 4 vectors of the panel and one broadcast fill 32 registers.
 pub(super) const ROWS: usize = 6;
+/// Dwords ahead that are asked for of a panel that comes from memory.
+pub(super) const AHEAD: usize = 16 << 8;
+
 /// One tile over one block of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
@@ -30,6 +33,8 @@ pub(super) struct Tile {
     pub acc: *mut f32,
     /// The sums begin at zero instead of what `acc` holds.
     pub first: bool,
+    /// `b` comes from memory: ask for what follows it.
+    pub stream: bool,
     /// 8-bit numbers only: each row's scale in this block, `a_scale_row` apart,
     pub a_scales: *const f32,
     /// and what to take from each output's sum, `[PANEL]`.
@@ -65,9 +70,9 @@ pub(super) fn int8_tile(path: Int8Path) -> TileFn {
     }
 }
 
-/// `M` rows by `N` vectors of columns; the two halves of a group are added one after the other.
+/// `M` rows by `N` vectors of columns.
 #[inline(always)]
-unsafe fn widened_block<S: Lanes, const M: usize, const N: usize>(t: &Tile) {
+unsafe fn widened_block<S: Pairs, const M: usize, const N: usize>(t: &Tile) {
     unsafe {
         let mut acc = [[S::splat(0.0); N]; M];
         if !t.first {
@@ -78,15 +83,15 @@ unsafe fn widened_block<S: Lanes, const M: usize, const N: usize>(t: &Tile) {
             }
         }
         for g in 0..t.groups {
-            let mut b = [(S::splat(0.0), S::splat(0.0)); N];
-            for j in 0..N {
-                b[j] = S::load_pairs(t.b.add(g * t.width + j * S::LANES));
+            let at = t.b.add(g * t.width);
+            let mut b = [S::load_pairs(at); N];
+            for j in 1..N {
+                b[j] = S::load_pairs(at.add(j * S::LANES));
             }
             for i in 0..M {
-                let pair = t.a.add(i * t.a_row + g * t.a_group).cast::<u32>().read_unaligned();
-                let (low, high) = (S::splat(f32::from_bits(pair << 16)), S::splat(f32::from_bits(pair & 0xffff_0000)));
+                let pair = S::splat_pair(t.a.add(i * t.a_row + g * t.a_group).cast());
                 for j in 0..N {
-                    acc[i][j] = S::fma(high, b[j].1, S::fma(low, b[j].0, acc[i][j]));
+                    acc[i][j] = S::dot(acc[i][j], pair, b[j]);
                 }
             }
         }
@@ -99,7 +104,7 @@ unsafe fn widened_block<S: Lanes, const M: usize, const N: usize>(t: &Tile) {
 }
 
 #[inline(always)]
-unsafe fn widened_body<S: Lanes>(rows: usize, t: &Tile) {
+unsafe fn widened_body<S: Pairs>(rows: usize, t: &Tile) {
     unsafe {
         let mut j = 0;
         while j < t.width {
@@ -144,11 +149,11 @@ dispatch!(fn widened_isa = widened_body(rows: usize, t: &Tile));
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::{PANEL, Tile};
+    use super::{AHEAD, PANEL, Tile};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
-    unsafe fn rows<const R: usize>(t: &Tile) {
+    unsafe fn rows<const R: usize, const STREAM: bool>(t: &Tile) {
         unsafe {
             let mut acc = [[_mm512_setzero_ps(); 4]; R];
             if !t.first {
@@ -162,6 +167,9 @@ mod x86 {
             for _ in 0..t.groups {
                 let mut bv = [_mm512_setzero_si512(); 4];
                 for j in 0..4 {
+                    if STREAM {
+                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD + j * 16).cast());
+                    }
                     bv[j] = _mm512_load_si512(b.add(j * 16).cast());
                 }
                 for r in 0..R {
@@ -191,13 +199,19 @@ mod x86 {
     /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
     pub(super) unsafe fn bf16(count: usize, t: &Tile) {
         unsafe {
-            match count {
-                1 => rows::<1>(t),
-                2 => rows::<2>(t),
-                3 => rows::<3>(t),
-                4 => rows::<4>(t),
-                5 => rows::<5>(t),
-                _ => rows::<6>(t),
+            match (count, t.stream) {
+                (1, false) => rows::<1, false>(t),
+                (2, false) => rows::<2, false>(t),
+                (3, false) => rows::<3, false>(t),
+                (4, false) => rows::<4, false>(t),
+                (5, false) => rows::<5, false>(t),
+                (_, false) => rows::<6, false>(t),
+                (1, true) => rows::<1, true>(t),
+                (2, true) => rows::<2, true>(t),
+                (3, true) => rows::<3, true>(t),
+                (4, true) => rows::<4, true>(t),
+                (5, true) => rows::<5, true>(t),
+                (_, true) => rows::<6, true>(t),
             }
         }
     }

@@ -34,17 +34,20 @@ pub(super) unsafe fn portable(rows: usize, t: &Tile) {
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use super::super::PANEL;
-    use super::super::tile::Tile;
+    use super::super::tile::{AHEAD, Tile};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-    unsafe fn rows<const R: usize>(t: &Tile) {
+    unsafe fn rows<const R: usize, const STREAM: bool>(t: &Tile) {
         unsafe {
             let mut acc = [[_mm512_setzero_si512(); 4]; R];
             let (mut a, mut b) = (t.a, t.b);
             for _ in 0..t.groups {
                 let mut bv = [_mm512_setzero_si512(); 4];
                 for j in 0..4 {
+                    if STREAM {
+                        _mm_prefetch::<_MM_HINT_T0>(b.wrapping_add(AHEAD + j * 16).cast());
+                    }
                     bv[j] = _mm512_load_si512(b.add(j * 16).cast());
                 }
                 for r in 0..R {
@@ -72,13 +75,19 @@ pub(super) mod x86 {
     /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
     pub(in super::super) unsafe fn vnni(count: usize, t: &Tile) {
         unsafe {
-            match count {
-                1 => rows::<1>(t),
-                2 => rows::<2>(t),
-                3 => rows::<3>(t),
-                4 => rows::<4>(t),
-                5 => rows::<5>(t),
-                _ => rows::<6>(t),
+            match (count, t.stream) {
+                (1, false) => rows::<1, false>(t),
+                (2, false) => rows::<2, false>(t),
+                (3, false) => rows::<3, false>(t),
+                (4, false) => rows::<4, false>(t),
+                (5, false) => rows::<5, false>(t),
+                (_, false) => rows::<6, false>(t),
+                (1, true) => rows::<1, true>(t),
+                (2, true) => rows::<2, true>(t),
+                (3, true) => rows::<3, true>(t),
+                (4, true) => rows::<4, true>(t),
+                (5, true) => rows::<5, true>(t),
+                (_, true) => rows::<6, true>(t),
             }
         }
     }

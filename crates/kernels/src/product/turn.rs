@@ -4,8 +4,8 @@
 //! subnormal numbers, which AVX-512 BF16's conversion takes for zeros, as its products do).
 
 use super::PANEL;
-use super::lanes::round_bits;
 use crate::cpu::{Bf16Path, Isa};
+use crate::element::Element;
 use crate::mat::Acts;
 
 /// The bf16 bits of element (`i`, `j`), zero beyond the borders.
@@ -15,7 +15,7 @@ fn bits_at(x: Acts, i: usize, j: usize) -> u32 {
         return 0;
     }
     match x {
-        Acts::F32(m) => round_bits(m.data[i * m.stride + j]) as u32,
+        Acts::F32(m) => u16::from_f32(m.data[i * m.stride + j]) as u32,
         Acts::Bf16(m) => m.data[i * m.stride + j] as u32,
     }
 }
@@ -112,7 +112,7 @@ pub(super) unsafe fn turned(isa: Isa, data: *const u32, pairs: usize, p: usize, 
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) use x86::transpose;
+pub(super) use x86::{transpose, turns, words};
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
@@ -153,7 +153,7 @@ mod x86 {
         }
     }
 
-    /// 16 f32 rounded to bf16 in the low halves of dwords; integer arithmetic, as [`super::round_bits`].
+    /// 16 f32 rounded to bf16 in the low halves of dwords; integer arithmetic, as [`crate::element`] does it.
     #[inline(always)]
     unsafe fn rounded(x: __m512) -> __m512i {
         unsafe {
@@ -172,8 +172,11 @@ mod x86 {
     }
 
     /// Elements `j..j + 32` of row `i` as bf16, zeros beyond the borders. `NATIVE`: by the processor's conversion.
+    ///
+    /// # Safety
+    /// The instruction set.
     #[inline(always)]
-    unsafe fn words<const NATIVE: bool>(x: &Acts, i: usize, j: usize) -> __m512i {
+    pub(in super::super) unsafe fn words<const NATIVE: bool>(x: &Acts, i: usize, j: usize) -> __m512i {
         unsafe {
             if i >= x.rows() || j >= x.cols() {
                 return _mm512_setzero_si512();
@@ -196,15 +199,23 @@ mod x86 {
         }
     }
 
+    /// Indices that take words of two vectors in turn: of their first halves, of their second halves.
+    ///
+    /// # Safety
+    /// The instruction set.
+    #[inline(always)]
+    pub(in super::super) unsafe fn turns() -> (__m512i, __m512i) {
+        let mut turns = [0u16; 64];
+        for l in 0..32 {
+            (turns[2 * l], turns[2 * l + 1]) = (l as u16, l as u16 + 32);
+        }
+        unsafe { (_mm512_loadu_si512(turns.as_ptr().cast()), _mm512_loadu_si512(turns.as_ptr().add(32).cast())) }
+    }
+
     #[inline(always)]
     unsafe fn interleave<const NATIVE: bool>(x: Acts, g: usize, count: usize, j: usize, width: usize, to: *mut u32) {
         unsafe {
-            // Words of two vectors in turn: of their first halves, of their second halves.
-            let mut turns = [0u16; 64];
-            for l in 0..32 {
-                (turns[2 * l], turns[2 * l + 1]) = (l as u16, l as u16 + 32);
-            }
-            let (low, high) = (_mm512_loadu_si512(turns.as_ptr().cast()), _mm512_loadu_si512(turns.as_ptr().add(32).cast()));
+            let (low, high) = turns();
             for q in 0..count {
                 for c in (0..width).step_by(32) {
                     let a = words::<NATIVE>(&x, 2 * (g + q), j + c);
