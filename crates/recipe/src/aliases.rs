@@ -30,6 +30,8 @@ const WITHOUT_MEANING: &[&str] = &[
     "do_train",
     "do_eval",
     "overwrite_cache",
+    // An occupied directory is refused when the run begins, in words that say what to do.
+    "overwrite_output_dir",
     "preprocessing_num_workers",
     "dataloader_num_workers",
     "plot_loss",
@@ -49,7 +51,6 @@ const WITHOUT_MEANING: &[&str] = &[
 const REFUSED: &[(&str, &str)] = &[
     ("quantization_bit", "training on quantised weights is not available yet; GGUF files are widened to f32 at load"),
     ("adapter_name_or_path", "going on from an adapter is not available yet; merge it first (`tunesmith merge`)"),
-    ("overwrite_output_dir", "a run is never overwritten; give another --output-dir, or --resume"),
     ("resume_from_checkpoint", "write `--resume` on the command line instead"),
     ("neftune_noise_alpha", "not available yet"),
     ("deepspeed", "there is one process here; delete the key"),
