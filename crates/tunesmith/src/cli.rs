@@ -383,7 +383,8 @@ pub struct BenchPrefill {
     /// Tokens of the prompt
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub tokens: usize,
-    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
+    /// What products are computed in (default: the 4- or 8-bit groups of the file if it has them, else bf16 where the processor
+    /// multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
     /// Repetitions that are timed
@@ -407,7 +408,8 @@ pub struct BenchDecode {
     /// Sequences that are written together
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub batch: usize,
-    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
+    /// What products are computed in (default: the 4- or 8-bit groups of the file if it has them, else bf16 where the processor
+    /// multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
     /// Repetitions that are timed

@@ -149,6 +149,8 @@ fn senseless_sizes_are_refused_by_name() {
     step(&["--arch", "tiny", "--steps", "0"], &["--steps 0"]);
     step(&["--arch", "tiny", "--completion-only", "0"], &["--completion-only 0"]);
     step(&["--arch", "tiny", "--cached"], &["--cached", "--method last5"]);
+    step(&["--arch", "tiny", "--dtype", "native"], &["--dtype native", "int8"]);
+    bench.refused(&["bench", "decode", "--arch", "tiny", "--dtype", "native"], &["--dtype native", "--model"]);
     step(&["--arch", "tiny", "--model", "x"], &["--arch", "--model"]);
     step(&["--model", "nowhere.gguf"], &["nowhere.gguf"]);
     bench.refused(&["bench", "prefill", "--arch", "tiny", "--tokens", "8193"], &["--tokens 8193", "8192"]);

@@ -18,8 +18,9 @@ pub struct PrefillJob {
     pub subject: Subject,
     /// Tokens of the prompt.
     pub tokens: usize,
-    /// What products are computed in.
-    pub dtype: ComputeDtype,
+    /// What products are computed in; `None` is what [`open`](crate::open()) would choose: a file's own groups if it has some, else
+    /// the processor's fastest.
+    pub dtype: Option<ComputeDtype>,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
     /// Measure the machine's peaks afterwards.
@@ -69,8 +70,9 @@ pub struct DecodeJob {
     pub context: usize,
     /// Sequences that are written together.
     pub batch: usize,
-    /// What products are computed in.
-    pub dtype: ComputeDtype,
+    /// What products are computed in; `None` is what [`open`](crate::open()) would choose: a file's own groups if it has some, else
+    /// the processor's fastest.
+    pub dtype: Option<ComputeDtype>,
     /// Repetitions that are timed; one more before them is not.
     pub repeats: usize,
     /// Measure the machine's peaks afterwards.
@@ -119,7 +121,8 @@ pub struct Decode {
 /// Sizes of zero or beyond the context; a model that cannot be had.
 pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn Progress) -> Result<Prefill> {
     at_least_one(&[("--tokens", job.tokens), ("--repeats", job.repeats)])?;
-    let (decoder, params, arena) = model(environment, &job.subject, job.dtype, progress)?;
+    let (decoder, dtype) = job.subject.to_run(environment, job.dtype, progress)?;
+    let (params, arena) = (ParamStore::new(), Arena::new());
     check_context(&decoder, "--tokens", job.tokens)?;
     let ids = random_ids(decoder.config.vocab_size, job.tokens, 0);
     let mut seconds = repeat(job.repeats, progress, "read", || {
@@ -129,12 +132,12 @@ pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn P
     let peak_rss_mb = peak_rss_mb();
     let ms = median_ms(&mut seconds);
     let gflop = work::prefill(&decoder, &params, job.tokens) / 1e9;
-    let (gflops, peak) = (gflop / ms * 1e3, job.peak.then(|| peak(job.dtype)));
+    let (gflops, peak) = (gflop / ms * 1e3, job.peak.then(|| peak(dtype)));
     Ok(Prefill {
         model: job.subject.to_string(),
         parameters: decoder.parameters() as u64,
         tokens: job.tokens,
-        dtype: job.dtype,
+        dtype,
         threads: kernels::cpu::threads(),
         repeats: job.repeats,
         ms,
@@ -153,7 +156,8 @@ pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn P
 /// Sizes of zero or beyond the context; a model that cannot be had.
 pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Progress) -> Result<Decode> {
     at_least_one(&[("--tokens", job.tokens), ("--repeats", job.repeats), ("--batch", job.batch)])?;
-    let (decoder, params, arena) = model(environment, &job.subject, job.dtype, progress)?;
+    let (decoder, dtype) = job.subject.to_run(environment, job.dtype, progress)?;
+    let (params, arena) = (ParamStore::new(), Arena::new());
     let length = job.context + job.tokens + 1;
     check_context(&decoder, "--context and --tokens together", length)?;
     let vocab = decoder.config.vocab_size;
@@ -175,14 +179,14 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
     let peak_rss_mb = peak_rss_mb();
     let ms = median_ms(&mut seconds);
     let weights_gb = weight_bytes(&decoder) as f64 / 1e9;
-    let (read, peak) = (weights_gb / ms * 1e3, job.peak.then(|| peak(job.dtype)));
+    let (read, peak) = (weights_gb / ms * 1e3, job.peak.then(|| peak(dtype)));
     Ok(Decode {
         model: job.subject.to_string(),
         parameters: decoder.parameters() as u64,
         tokens: job.tokens,
         context: job.context,
         batch: job.batch,
-        dtype: job.dtype,
+        dtype,
         threads: kernels::cpu::threads(),
         repeats: job.repeats,
         ms_per_token: ms,
@@ -193,17 +197,6 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
         peak,
         fraction_of_read: peak.map(|peak| read / peak.read_gb_per_second),
     })
-}
-
-fn model(
-    environment: &Environment,
-    subject: &Subject,
-    dtype: ComputeDtype,
-    progress: &mut dyn Progress,
-) -> Result<(Decoder, ParamStore, Arena)> {
-    let mut decoder = subject.build(environment, dtype, false, progress)?;
-    decoder.pack(dtype)?;
-    Ok((decoder, ParamStore::new(), Arena::new()))
 }
 
 /// Runs `work` once unseen and then `repeats` times.
@@ -244,13 +237,11 @@ impl<'a> Reader<'a> {
         let ids = parts.concat();
         let lengths: Vec<(usize, usize)> = parts.iter().enumerate().map(|(slot, part)| (slot, part.len())).collect();
         let segments = Segments::cached(&self.cache, &lengths).map_err(refused)?;
-        let hidden = self.decoder.forward(&mut self.tape, &ids, &segments, Some(&mut self.cache)).map_err(refused)?;
-        let last = self.tape.select_rows(&hidden, &segments.last_rows()).map_err(refused)?;
-        drop(hidden);
-        let logits = self.tape.linear(&last, self.decoder.head()).map_err(refused)?;
+        let last = segments.last_rows();
+        let hidden = self.decoder.forward_rows(&mut self.tape, &ids, &segments, Some(&mut self.cache), Some(&last)).map_err(refused)?;
+        let logits = self.tape.logits(&hidden, self.decoder.head()).map_err(refused)?;
         let vocab = self.decoder.head().outputs(self.params);
-        let likeliest = |row: &[f32]| row.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(i, _)| i as u32);
-        Ok(self.tape.read(&logits).chunks_exact(vocab).map(likeliest).collect())
+        Ok(self.tape.numbers(&logits).chunks_exact(vocab).map(|row| engine::arg_max(row) as u32).collect())
     }
 }
 

@@ -171,12 +171,42 @@ impl Subject {
         let dtype = if trains_weights { ComputeDtype::F32 } else { dtype };
         match self {
             Subject::Arch(name) => arch::build(name, dtype),
-            Subject::Model(name) => {
-                let spec: SourceSpec = name.parse()?;
-                let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
-                Ok(BaseModel::open(&resolved.root)?.load_in(dtype)?)
+            Subject::Model(_) => Ok(self.base(environment, progress)?.load_in(dtype)?),
+        }
+    }
+}
+
+impl Subject {
+    /// The model in memory, to be run and not trained; what it computes in if `dtype` leaves that open.
+    fn to_run(
+        &self,
+        environment: &Environment,
+        dtype: Option<ComputeDtype>,
+        progress: &mut dyn Progress,
+    ) -> Result<(Decoder, ComputeDtype)> {
+        match self {
+            Subject::Arch(name) => {
+                let dtype = dtype.unwrap_or_else(native_dtype);
+                if dtype == ComputeDtype::Native {
+                    return Err(StageError::input("--dtype native: random weights come from no file; give one with --model"));
+                }
+                Ok((arch::build(name, dtype)?, dtype))
+            }
+            Subject::Model(_) => {
+                let base = self.base(environment, progress)?;
+                let own = if base.has_groups() { ComputeDtype::Native } else { native_dtype() };
+                let dtype = dtype.unwrap_or(own);
+                Ok((base.load_in(dtype)?, dtype))
             }
         }
+    }
+
+    /// The model's file; of an architecture there is none.
+    fn base(&self, environment: &Environment, progress: &mut dyn Progress) -> Result<BaseModel> {
+        let (Subject::Model(name) | Subject::Arch(name)) = self;
+        let spec: SourceSpec = name.parse()?;
+        let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
+        Ok(BaseModel::open(&resolved.root)?)
     }
 }
 

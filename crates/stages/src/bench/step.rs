@@ -105,6 +105,9 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
     if job.cached && !matches!(job.method, Method::Last(_)) {
         return Err(StageError::input("--cached needs frozen layers below the first trainable one: --method last5, for example"));
     }
+    if job.dtype == ComputeDtype::Native {
+        return Err(StageError::input("--dtype native: a file's own groups are for running a model; train in int8, bf16 or f32"));
+    }
     let trains_weights = job.method != Method::Lora;
     let mut decoder = job.subject.build(environment, job.dtype, trains_weights, progress)?;
     check_context(&decoder, "--seq", seq)?;

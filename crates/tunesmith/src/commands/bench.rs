@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 use stages::Result;
-use stages::bench::{self, ComputeDtype, DecodeJob, PrefillJob, TrainStepJob};
+use stages::bench::{self, DecodeJob, PrefillJob, TrainStepJob};
 
 use super::Context;
-use crate::cli::{Bench, Compute, Subject};
+use crate::cli::{Bench, Subject};
 use crate::output;
 
 pub fn run(context: &Context, args: &Bench) -> Result<()> {
@@ -18,7 +18,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 rank: args.rank,
                 batch: args.batch,
                 seq: args.seq,
-                dtype: dtype(args.dtype),
+                dtype: args.dtype.and_then(Option::from).unwrap_or_else(bench::native_dtype),
                 steps: args.steps,
                 completion: args.completion_only,
                 cached: args.cached,
@@ -31,7 +31,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
             let job = PrefillJob {
                 subject: subject(&args.subject),
                 tokens: args.tokens,
-                dtype: dtype(args.dtype),
+                dtype: args.dtype.and_then(Option::from),
                 repeats: args.repeats,
                 peak: !args.no_peak,
             };
@@ -44,7 +44,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 tokens: args.tokens,
                 context: args.context,
                 batch: args.batch,
-                dtype: dtype(args.dtype),
+                dtype: args.dtype.and_then(Option::from),
                 repeats: args.repeats,
                 peak: !args.no_peak,
             };
@@ -64,8 +64,4 @@ fn subject(args: &Subject) -> bench::Subject {
         Some(model) => bench::Subject::Model(model.clone()),
         None => bench::Subject::Arch(args.arch.clone()),
     }
-}
-
-fn dtype(given: Option<Compute>) -> ComputeDtype {
-    given.and_then(Option::from).unwrap_or_else(bench::native_dtype)
 }
