@@ -17,6 +17,7 @@ use crate::tile::{Broadcast, product};
 use std::mem::MaybeUninit;
 
 pub mod bf16;
+mod few;
 
 /// Queries that a task takes.
 const LANES: usize = 64;
@@ -316,7 +317,13 @@ pub fn forward_on(isa: Isa, out: &mut [f32], lse: Option<&mut [f32]>, q: &[f32],
     assert!(lse.as_ref().is_none_or(|l| l.len() == shape.tokens * shape.heads), "attention: shapes disagree");
     let out_at = Place { base: 0, token: shape.heads * shape.dim, head: shape.dim };
     let (out, lse) = (Shared::new(out), lse.map(Shared::new));
-    each_task(shape, spans, LANES, |span, lanes| forward_isa(isa, shape, span, lanes, out, out_at, lse, q, &k, &v));
+    each_task(shape, spans, LANES, |span, lanes| {
+        if lanes.count <= few::FEW {
+            few::f32_path(isa, shape, span, lanes, out, lse, q, &k, &v);
+        } else {
+            forward_isa(isa, shape, span, lanes, out, out_at, lse, q, &k, &v);
+        }
+    });
 }
 
 /// Number of partial sums of the keys' and values' gradients for spans of at most `longest` queries: enough tasks

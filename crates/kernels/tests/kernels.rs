@@ -374,8 +374,8 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
     };
     let packed = run(&q, &all, &shape);
     for s in &all {
-        // Split the span in three: each part's queries with everything before them as past.
-        for (from, to) in [(0, s.len), (0, 1), (1, s.len.min(3)), (s.len.min(3), s.len)] {
+        // Split the span in parts, some of a single query: each part's queries with everything before them as past.
+        for (from, to) in [(0, s.len), (0, 1), (1, s.len.min(3)), (s.len.min(3), s.len), (s.len / 2, s.len / 2 + 1), (s.len - 1, s.len)] {
             let n = to - from;
             let part: Vec<f32> = (0..heads).flat_map(|h| &q[(h * tokens + s.start + from) * dim..][..n * dim]).copied().collect();
             let span = Span { start: 0, len: n, past: from, ..*s };

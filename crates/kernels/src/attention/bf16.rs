@@ -10,7 +10,7 @@
 //! before they multiply in backward, the output, once each. `lse` and the softmax's denominator are of unrounded
 //! exponentials, which are good to 3·10⁻⁶.
 
-use super::{Heads, KEYS, LANES, LOWEST, Lanes, Scratch, Shape, Span, each_task, groups, key_rows, mask, reach, unmasked};
+use super::{Heads, KEYS, LANES, LOWEST, Lanes, Scratch, Shape, Span, each_task, few, groups, key_rows, mask, reach, unmasked};
 use crate::cpu::{Bf16Path, bf16_path};
 use crate::element::Element;
 use crate::pairs::{PairRows, Pairs, dispatch_pairs, pair_product};
@@ -59,7 +59,7 @@ fn blocks(dim: usize, backward: bool) -> usize {
 
 /// Pairs of dimensions of each lane's row: `to[pair][lane]`.
 #[inline(always)]
-unsafe fn pairs_of_dims<S: Pairs>(to: *mut u32, row: impl Fn(usize) -> *const u16, width: usize, dim: usize) {
+pub(super) unsafe fn pairs_of_dims<S: Pairs>(to: *mut u32, row: impl Fn(usize) -> *const u16, width: usize, dim: usize) {
     unsafe {
         for lane0 in (0..width).step_by(S::LANES) {
             let mut pair = 0;
@@ -128,7 +128,7 @@ unsafe fn dims_of_keys(rows: *const u16, token: usize, keys: usize, dim: usize, 
 
 /// A tile's rows as pairs of keys: `to[key / 2][dim]`.
 #[inline(always)]
-unsafe fn pairs_of_keys<S: Pairs>(to: *mut u32, rows: *const u16, token: usize, keys: usize, dim: usize) -> PairRows {
+pub(super) unsafe fn pairs_of_keys<S: Pairs>(to: *mut u32, rows: *const u16, token: usize, keys: usize, dim: usize) -> PairRows {
     unsafe {
         let padded = dim.next_multiple_of(PAD);
         for j in (0..keys).step_by(2) {
@@ -248,7 +248,9 @@ unsafe fn softmax_tile<S: Pairs>(scores: *mut f32, keys: usize, b: &Query, dim: 
             let total = S::add(sums[0], sums[1]);
             let sum = b.sum.add(i);
             if S::any_lt(old, new) {
-                let shrink = exp2_coarse::<S>(S::fma(old, log2_e, shift));
+                // Exactly one where the maximum stays, which the rounding of the shift would miss: a lane must not depend on its
+                // neighbours.
+                let shrink = S::select_lt(old, new, exp2_coarse::<S>(S::fma(old, log2_e, shift)), S::splat(1.0));
                 S::store(b.top.add(i), new);
                 S::store(sum, S::fma(S::load(sum), shrink, total));
                 for d in 0..dim {
@@ -256,7 +258,7 @@ unsafe fn softmax_tile<S: Pairs>(scores: *mut f32, keys: usize, b: &Query, dim: 
                     S::store(p, S::mul(S::load(p), shrink));
                 }
             } else {
-                // The factor would be exactly one.
+                // Every factor is one.
                 S::store(sum, S::add(S::load(sum), total));
             }
         }
@@ -393,7 +395,10 @@ pub fn forward_on(
     assert!(lse.as_ref().is_none_or(|l| l.len() == shape.tokens * shape.heads), "attention: shapes disagree");
     let (out, lse) = (Shared::new(out), lse.map(Shared::new));
     let lanes = blocks(shape.dim, false) * LANES;
-    each_task(shape, spans, lanes, |span, lanes| forward_path(path, shape, span, lanes, out, lse, q, &k, &v));
+    each_task(shape, spans, lanes, |span, lanes| {
+        let body = if lanes.count <= few::FEW { few::bf16_path } else { forward_path };
+        body(path, shape, span, lanes, out, lse, q, &k, &v);
+    });
 }
 
 /// Parts in which the gradients of the keys of a group of spans are summed: by the group's own queries alone.
