@@ -108,7 +108,7 @@ fn main() -> Result<()> {
         tape.backward();
         let backward = start.elapsed();
         p.grad_norm();
-        optimizer.step(&mut p, 1e-4);
+        optimizer.step(&mut p, 1e-4, 1.0);
         let ms = |a: std::time::Duration, b: std::time::Duration| (a.as_secs_f64() - b.as_secs_f64()) * 1e3;
         println!(
             "step {:7.1} ms: forward {:6.1}, loss {:6.1}, backward {:6.1}, optimizer {:5.1}   loss {:.3}  {:?}",

@@ -2,7 +2,7 @@
 
 use crate::error::{EngineError, Result};
 use crate::params::ParamStore;
-use kernels::adamw::{AdamWStep, adamw_step};
+use kernels::adamw::{AdamWStep, adamw_step_fused};
 
 /// Settings of the optimizer; the learning rate comes with each step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,18 +49,19 @@ impl AdamW {
         AdamW { config, step: 0, moments }
     }
 
-    /// Updates every parameter from its gradient.
+    /// Updates every parameter from `grad_scale` times its gradient (1, or what clipping asks for) and leaves the gradients at zero,
+    /// as [`ParamStore::zero_grads`] does: one pass over memory.
     ///
     /// # Panics
     /// If parameters were added since the optimizer was made.
-    pub fn step(&mut self, params: &mut ParamStore, lr: f64) {
+    pub fn step(&mut self, params: &mut ParamStore, lr: f64, grad_scale: f32) {
         assert_eq!(self.moments.len(), params.len(), "the optimizer was made for other parameters");
         self.step += 1;
         let c = &self.config;
         let t = self.step as f64;
         let correction1 = 1.0 - c.beta1.powf(t);
         let correction2 = 1.0 - c.beta2.powf(t);
-        for ((_, p), moments) in params.iter_mut().zip(&mut self.moments) {
+        for (p, moments) in params.params_mut().zip(&mut self.moments) {
             let decay = if p.decay { c.weight_decay } else { 0.0 };
             let step = AdamWStep {
                 beta1: c.beta1 as f32,
@@ -72,7 +73,9 @@ impl AdamW {
                 inv_sqrt_correction2: (1.0 / correction2.sqrt()) as f32,
                 eps: c.eps as f32,
             };
-            adamw_step(&mut p.value, &p.grad, &mut moments.m, &mut moments.v, &step);
+            adamw_step_fused(&mut p.value, &mut p.grad, &mut moments.m, &mut moments.v, &step, grad_scale);
+            p.received = false;
+            p.packed.renew(&p.value);
         }
     }
 

@@ -3,8 +3,11 @@
 //! Order of insertion is the order of everything: iteration, optimizer state, the sum in the gradient norm.
 
 use crate::error::{EngineError, Result, check};
+use kernels::mat::{Mat, Update};
+use kernels::product::Bf16Panels;
 use kernels::reduce;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// Names a parameter of a [`ParamStore`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,18 +29,59 @@ pub struct Param {
     pub shape: Vec<usize>,
     /// The master copy, f32, row-major.
     pub value: Vec<f32>,
-    /// Sum of the gradients since [`ParamStore::zero_grads`].
+    /// Sum of the gradients since [`ParamStore::zero_grads`] or the optimizer's step; zeros if nothing was received since.
     pub grad: Vec<f32>,
     /// True if a backward pass has reached it since [`ParamStore::zero_grads`].
     pub received: bool,
     /// True if weight decay applies to it.
     pub decay: bool,
+    pub(crate) packed: Packed,
+}
+
+/// A matrix's values rounded to bf16 and packed for products: made when a product first asks, renewed by the optimizer, dropped
+/// when somebody else may change the values.
+#[derive(Default)]
+pub(crate) struct Packed(OnceLock<Bf16Panels>);
+
+impl Packed {
+    fn of(&self, value: &[f32], rows: usize, cols: usize) -> &Bf16Panels {
+        self.0.get_or_init(|| Bf16Panels::new(Mat::new(value, rows, cols)))
+    }
+
+    /// The values have changed.
+    pub(crate) fn renew(&mut self, value: &[f32]) {
+        if let Some(panels) = self.0.get_mut() {
+            panels.repack(value);
+        }
+    }
+}
+
+impl Clone for Packed {
+    fn clone(&self) -> Self {
+        Packed::default()
+    }
+}
+
+impl std::fmt::Debug for Packed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", if self.0.get().is_some() { "packed" } else { "not packed" })
+    }
 }
 
 impl Param {
     /// Number of elements.
     pub fn numel(&self) -> usize {
         self.value.len()
+    }
+
+    /// The values as a matrix `[rows, cols]`, rounded to bf16 and packed.
+    pub(crate) fn panels(&self, rows: usize, cols: usize) -> &Bf16Panels {
+        self.packed.of(&self.value, rows, cols)
+    }
+
+    /// What a gradient that is the whole of a product does with the numbers before it: nothing has arrived, they are zeros.
+    pub(crate) fn first_or_add(&self) -> Update {
+        if self.received { Update::Add } else { Update::Set }
     }
 }
 
@@ -67,7 +111,7 @@ impl ParamStore {
         let id = ParamId(self.params.len() as u32);
         self.by_name.insert(name.clone(), id);
         let grad = vec![0.0; value.len()];
-        self.params.push(Param { name, shape: shape.to_vec(), value, grad, received: false, decay });
+        self.params.push(Param { name, shape: shape.to_vec(), value, grad, received: false, decay, packed: Packed::default() });
         Ok(id)
     }
 
@@ -78,7 +122,19 @@ impl ParamStore {
 
     /// The parameter `id`, to change its values.
     pub fn get_mut(&mut self, id: ParamId) -> &mut Param {
+        let param = &mut self.params[id.index()];
+        param.packed = Packed::default();
+        param
+    }
+
+    /// The parameter `id`, to add to its gradient.
+    pub(crate) fn receiver(&mut self, id: ParamId) -> &mut Param {
         &mut self.params[id.index()]
+    }
+
+    /// All parameters; who changes values renews what is packed.
+    pub(crate) fn params_mut(&mut self) -> impl ExactSizeIterator<Item = &mut Param> {
+        self.params.iter_mut()
     }
 
     /// The parameter of that name.
@@ -93,7 +149,10 @@ impl ParamStore {
 
     /// All parameters in order of insertion, to change them.
     pub fn iter_mut(&mut self) -> impl ExactSizeIterator<Item = (ParamId, &mut Param)> {
-        self.params.iter_mut().enumerate().map(|(i, p)| (ParamId(i as u32), p))
+        self.params.iter_mut().enumerate().map(|(i, p)| {
+            p.packed = Packed::default();
+            (ParamId(i as u32), p)
+        })
     }
 
     /// Number of parameters (tensors).
@@ -122,13 +181,6 @@ impl ParamStore {
     /// Euclidean norm of all gradients together, accumulated in f64 in a fixed order.
     pub fn grad_norm(&self) -> f64 {
         self.params.iter().map(|p| reduce::sum_of_squares(&p.grad)).sum::<f64>().sqrt()
-    }
-
-    /// Multiplies every gradient by `factor`.
-    pub fn scale_grads(&mut self, factor: f32) {
-        for p in &mut self.params {
-            kernels::elementwise::scale(&mut p.grad, factor);
-        }
     }
 
     /// Names of the parameters that no backward pass has reached since [`Self::zero_grads`].

@@ -202,7 +202,7 @@ impl Matrix {
             Matrix::Frozen(m) => m.weights(),
             Matrix::Param(id) => {
                 let (rows, cols) = self.shape(params);
-                Weights::F32(Mat::new(&params.get(*id).value, rows, cols))
+                Weights::Bf16(params.get(*id).panels(rows, cols))
             }
         }
     }

@@ -208,8 +208,7 @@ fn the_number_of_threads_changes_no_bit() {
             for _ in 0..3 {
                 log_probs.extend(net.step(&mut p, &arena, &[70, 3, 120, 33], &[1, 2, 3, 4], false).0);
                 let norm = p.grad_norm();
-                p.scale_grads(0.5 / norm as f32);
-                optimizer.step(&mut p, 1e-2);
+                optimizer.step(&mut p, 1e-2, 0.5 / norm as f32);
             }
             log_probs.extend(p.iter().flat_map(|(_, p)| p.value.clone()));
             log_probs
@@ -474,7 +473,7 @@ fn the_optimizer_goes_on_from_what_was_saved() {
     let arena = Arena::new();
     let step = |optimizer: &mut AdamW, p: &mut ParamStore| {
         net.step(p, &arena, &[9, 4], &[1, 2], false);
-        optimizer.step(p, 1e-3);
+        optimizer.step(p, 1e-3, 1.0);
     };
     step(&mut optimizer, &mut p);
     let (mut p2, saved) = (p.clone(), (optimizer.steps(), optimizer.moments().to_vec()));

@@ -55,9 +55,9 @@ impl<S: Simd> Factors<S> {
         }
     }
 
-    /// One vector of at most `n` parameters with gradient `g`; returns the new values.
+    /// One vector of at most `n` parameters with gradient `g`.
     #[inline(always)]
-    unsafe fn update(&self, g: S::V, (pw, pm, pv): (*mut f32, *mut f32, *mut f32), n: usize) -> S::V {
+    unsafe fn update(&self, g: S::V, (pw, pm, pv): (*mut f32, *mut f32, *mut f32), n: usize) {
         unsafe {
             let first = S::fma(self.one_minus_beta1, g, S::mul(self.beta1, load_n::<S>(pm, n)));
             let second = S::fma(S::mul(self.one_minus_beta2, g), g, S::mul(self.beta2, load_n::<S>(pv, n)));
@@ -66,7 +66,6 @@ impl<S: Simd> Factors<S> {
             store_n::<S>(pm, first, n);
             store_n::<S>(pv, second, n);
             store_n::<S>(pw, w, n);
-            w
         }
     }
 }
@@ -85,33 +84,21 @@ unsafe fn step_body<S: Simd>(value: &mut [f32], grad: &[f32], m: &mut [f32], v: 
 dispatch!(fn step_isa = step_body(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep));
 
 #[inline(always)]
-unsafe fn fused_body<S: Simd>(
-    value: &mut [f32],
-    grad: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    s: &AdamWStep,
-    scale: f32,
-    copy: Option<&mut [u16]>,
-) {
+unsafe fn fused_body<S: Simd>(value: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep, scale: f32) {
     unsafe {
         let factors = Factors::<S>::new(s);
         let (scale, zero) = (S::splat(scale), S::splat(0.0));
-        let copy = copy.map(|c| c.as_mut_ptr());
         for i in (0..value.len()).step_by(S::LANES) {
             let n = value.len() - i;
             let state = (value.as_mut_ptr().add(i), m.as_mut_ptr().add(i), v.as_mut_ptr().add(i));
             let pg = grad.as_mut_ptr().add(i);
-            let w = factors.update(S::mul(load_n::<S>(pg, n), scale), state, n);
+            factors.update(S::mul(load_n::<S>(pg, n), scale), state, n);
             store_n::<S>(pg, zero, n);
-            if let Some(copy) = copy {
-                store_n::<S>(copy.add(i), w, n);
-            }
         }
     }
 }
 dispatch!(fn fused_isa = fused_body(
-    value: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep, scale: f32, copy: Option<&mut [u16]>));
+    value: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep, scale: f32));
 
 /// Updates `value`, `m` and `v` from `grad`.
 pub fn adamw_step(value: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep) {
@@ -131,43 +118,22 @@ pub fn adamw_step_on(isa: Isa, value: &mut [f32], grad: &[f32], m: &mut [f32], v
     });
 }
 
-/// [`adamw_step`] with `grad_scale · grad`, which leaves zeros in `grad` and, if wanted, the new values rounded to bf16 in
-/// `copy`: one pass over memory (32 bytes a parameter, 34 with a copy) instead of three. The same bits as scaling first.
-pub fn adamw_step_fused(
-    value: &mut [f32],
-    grad: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    s: &AdamWStep,
-    grad_scale: f32,
-    copy: Option<&mut [u16]>,
-) {
-    adamw_step_fused_on(isa(), value, grad, m, v, s, grad_scale, copy);
+/// [`adamw_step`] with `grad_scale · grad`, which leaves zeros in `grad`: one pass over memory (32 bytes a parameter) instead of
+/// three. The same bits as scaling first.
+pub fn adamw_step_fused(value: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep, grad_scale: f32) {
+    adamw_step_fused_on(isa(), value, grad, m, v, s, grad_scale);
 }
 
 /// [`adamw_step_fused`] on a given path, for tests.
 #[doc(hidden)]
-pub fn adamw_step_fused_on(
-    isa: Isa,
-    value: &mut [f32],
-    grad: &mut [f32],
-    m: &mut [f32],
-    v: &mut [f32],
-    s: &AdamWStep,
-    grad_scale: f32,
-    copy: Option<&mut [u16]>,
-) {
+pub fn adamw_step_fused_on(isa: Isa, value: &mut [f32], grad: &mut [f32], m: &mut [f32], v: &mut [f32], s: &AdamWStep, grad_scale: f32) {
     let n = value.len();
     assert!(grad.len() == n && m.len() == n && v.len() == n, "adamw: lengths disagree");
-    assert!(copy.as_ref().is_none_or(|c| c.len() == n), "adamw: lengths disagree");
     let (value, grad, m, v) = (Shared::new(value), Shared::new(grad), Shared::new(m), Shared::new(v));
-    let copy = copy.map(Shared::new);
     par::ranges(n, GRAIN, |first, count| {
         // SAFETY: ranges are disjoint and in bounds.
-        let (value, grad, m, v, copy) = unsafe {
-            let copy = copy.map(|c| c.slice(first, count));
-            (value.slice(first, count), grad.slice(first, count), m.slice(first, count), v.slice(first, count), copy)
-        };
-        fused_isa(isa, value, grad, m, v, s, grad_scale, copy);
+        let (value, grad, m, v) =
+            unsafe { (value.slice(first, count), grad.slice(first, count), m.slice(first, count), v.slice(first, count)) };
+        fused_isa(isa, value, grad, m, v, s, grad_scale);
     });
 }

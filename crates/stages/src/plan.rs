@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use dataset::TaskSpec;
-use engine::Arena;
+use engine::{Arena, ComputeDtype};
 use recipe::Recipe;
 use serde::Serialize;
 
@@ -101,6 +101,7 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
         total_parameters: decoder.parameters_with(&prepared.params) as u64,
         trainable_parameters: trainable,
         largest_tensor: decoder.slots().iter().map(|s| s.shape.iter().product::<usize>() as u64).max().unwrap_or(0),
+        packed_bytes: if lora || decoder.compute == ComputeDtype::F32 { 0 } else { 2 * trainable },
         resident_bytes: resident,
         load_seconds,
         evaluation_tokens: heldout_tokens,

@@ -59,6 +59,8 @@ pub struct Facts {
     pub trainable_parameters: u64,
     /// Numbers of the largest tensor: merging holds one at a time.
     pub largest_tensor: u64,
+    /// What products read instead of trained matrices: copies in bf16, if that is what they compute in.
+    pub packed_bytes: u64,
     /// Memory in use with model, trainable tensors and data loaded, before any step or measurement.
     pub resident_bytes: u64,
     /// Seconds that loading took.
@@ -201,9 +203,9 @@ pub fn measure(
     let forward = seconds(&mut || ordinary.iter().try_for_each(|batch| objective.look(params, batch).map(|_| ()).map_err(model)))?;
     params.zero_grads();
     let mut optimizer = AdamW::new(AdamWConfig::default(), params);
-    optimizer.step(params, 0.0); // the first one touches the moments' memory, which a run does once
+    optimizer.step(params, 0.0, 1.0); // the first one touches the moments' memory, which a run does once
     let update_seconds = seconds(&mut || {
-        optimizer.step(params, 0.0);
+        optimizer.step(params, 0.0, 1.0);
         Ok(())
     })?;
     Ok(Measured {
@@ -254,9 +256,9 @@ fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, epoch: u64
     let kept = arguments.save_total_limit.map_or(saves, |limit| saves.min(limit.max(2) as u64 + 1)).max(1);
 
     let kept_in = |place| measured.frozen_prefix.filter(|plan| plan.place == place).map_or(0, |plan| plan.bytes);
-    let training = facts.resident_bytes + state + measured.activation_bytes + kept_in(PrefixPlace::Memory);
+    let training = facts.resident_bytes + facts.packed_bytes + state + measured.activation_bytes + kept_in(PrefixPlace::Memory);
     // Evaluation keeps no activations of earlier layers; a training batch's peak bounds it from above.
-    let evaluating = facts.resident_bytes + measured.activation_bytes / 4;
+    let evaluating = facts.resident_bytes + facts.packed_bytes + measured.activation_bytes / 4;
     let forward = measured.forward_seconds_per_token;
     let written = |bytes: u64| bytes as f64 / DISK_BYTES_PER_SECOND;
     let mut phases = vec![Phase { name: "load", seconds: facts.load_seconds, memory_bytes: facts.resident_bytes, disk_bytes: 0 }];
@@ -389,6 +391,7 @@ mod tests {
             total_parameters: 135_000_000,
             trainable_parameters: 2_400_000,
             largest_tensor: 28_000_000,
+            packed_bytes: 0,
             resident_bytes: 600 << 20,
             load_seconds: 1.0,
             evaluation_tokens: 1000,

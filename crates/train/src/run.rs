@@ -247,6 +247,10 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
         total_parameters: setup.total_parameters,
     }));
 
+    // The optimizer's step leaves gradients at zero.
+    if progress.batches == 0 {
+        params.zero_grads();
+    }
     let mut order: Option<(u64, Vec<Vec<usize>>)> = None;
     let mut speed = Speed::default();
     let mut timer = Timer::start(clock);
@@ -266,9 +270,6 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
         let number = progress.step + 1;
 
         // ── Gradients: each batch adds its share of the mean over *all* trained tokens of the group, tail included.
-        if progress.batches == 0 {
-            params.zero_grads();
-        }
         for batch in &group[progress.batches as usize..] {
             if observer.should_stop() {
                 progress.train_seconds += timer.lap();
@@ -302,11 +303,9 @@ pub(crate) fn train<E: Fn(&ParamStore, &Path) -> Result<()>>(
             return Err(TrainError::NonFiniteGradient { step: number, tensor, norm: grad_norm });
         }
         let factor = arguments.max_grad_norm / (grad_norm + 1e-6);
-        if arguments.max_grad_norm > 0.0 && factor < 1.0 {
-            params.scale_grads(factor as f32);
-        }
+        let grad_scale = if arguments.max_grad_norm > 0.0 && factor < 1.0 { factor as f32 } else { 1.0 };
         let learning_rate = schedule.rate_after(progress.step);
-        optimizer.step(params, learning_rate);
+        optimizer.step(params, learning_rate, grad_scale);
         let loss = progress.finish_step();
         let seconds = timer.lap();
         progress.train_seconds += seconds;

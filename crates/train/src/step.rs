@@ -47,12 +47,11 @@ impl<'a> Stepper<'a> {
         let trained: usize = batch.iter().map(|&row| self.objective.sizes()[row].trained).sum();
         self.steps += 1;
         let step = self.steps;
-        params.zero_grads();
         let done = self
             .objective
             .accumulate(params, batch, step, trained as u64)
             .map_err(|why| TrainError::Model { step, why: why.to_string() })?;
-        self.optimizer.step(params, learning_rate);
+        self.optimizer.step(params, learning_rate, 1.0);
         Ok(done.loss / trained as f64)
     }
 }

@@ -36,7 +36,7 @@ impl Tape<'_> {
     }
 
     pub(crate) fn embedding_backward(&mut self, table: ParamId, ids: &[u32], dy: &Data) {
-        let param = self.params.store_mut().get_mut(table);
+        let param = self.params.store_mut().receiver(table);
         let cols = param.shape.get(1).copied().unwrap_or(1);
         on!(dy, dy => elementwise::scatter_add_rows(&mut param.grad, dy, cols, ids));
         param.received = true;

@@ -114,13 +114,14 @@ impl Call<'_> {
         let (t, n, k) = (self.rows, self.outputs, self.inputs);
         let dym = Mat::new(dy, t, n);
         if let Some(id) = self.layer.bias.as_ref().and_then(|b| b.param()) {
-            let param = params.store_mut().get_mut(id);
+            let param = params.store_mut().receiver(id);
             elementwise::add_column_sums(&mut param.grad, dym);
             param.received = true;
         }
         if let (Some(id), Some(x)) = (self.layer.weight.param(), x) {
-            let param = params.store_mut().get_mut(id);
-            matmul_tn(MatMut::new(&mut param.grad, n, k), dym, Mat::new(x, t, k), 1.0, Update::Add);
+            let param = params.store_mut().receiver(id);
+            let update = param.first_or_add();
+            matmul_tn(MatMut::new(&mut param.grad, n, k), dym, Mat::new(x, t, k), 1.0, update);
             param.received = true;
         }
         if let (Some(lora), Some(x), Some(u)) = (&self.layer.lora, x, u) {
@@ -159,7 +160,7 @@ impl Call<'_> {
         }
 
         // dB += scale·dyᵀ·u
-        let param = params.store_mut().get_mut(lora.b);
+        let param = params.store_mut().receiver(lora.b);
         param.received = true;
         if short {
             let mut dbt = arena.take(r * n);
@@ -172,7 +173,7 @@ impl Call<'_> {
         // dA += duᵀ·dropout(x)
         let branch = self.branch_input(arena, x, lora);
         let (dum, xm) = (Mat::new(&du, t, r), Mat::new(&branch, t, k));
-        let param = params.store_mut().get_mut(lora.a);
+        let param = params.store_mut().receiver(lora.a);
         param.received = true;
         let da = MatMut::new(&mut param.grad, r, k);
         if short {

@@ -105,13 +105,14 @@ impl Call<'_> {
         let (t, n, k) = (self.rows, self.outputs, self.inputs);
         let dy_acts = || dy.acts(t, n);
         if let Some(id) = self.layer.bias.as_ref().and_then(|b| b.param()) {
-            let param = params.store_mut().get_mut(id);
+            let param = params.store_mut().receiver(id);
             on!(dy, dy => elementwise::add_column_sums(&mut param.grad, Mat::new(dy, t, n)));
             param.received = true;
         }
         if let (Some(id), Some(x)) = (self.layer.weight.param(), x) {
-            let param = params.store_mut().get_mut(id);
-            product::tn(MatMut::new(&mut param.grad, n, k), dy_acts(), x.acts(t, k), 1.0, Update::Add, arena);
+            let param = params.store_mut().receiver(id);
+            let update = param.first_or_add();
+            product::tn(MatMut::new(&mut param.grad, n, k), dy_acts(), x.acts(t, k), 1.0, update, arena);
             param.received = true;
         }
         let mut du = None;
@@ -127,12 +128,12 @@ impl Call<'_> {
                 elementwise::scale(&mut low, lora.scale);
             }
             // dB += scale·dyᵀ·u
-            let param = params.store_mut().get_mut(lora.b);
+            let param = params.store_mut().receiver(lora.b);
             param.received = true;
             product::tn(MatMut::new(&mut param.grad, n, r), dy_acts(), Acts::F32(Mat::new(u, t, r)), lora.scale, Update::Add, arena);
             // dA += duᵀ·dropout(x)
             let branch = self.branch(x, lora, arena);
-            let param = params.store_mut().get_mut(lora.a);
+            let param = params.store_mut().receiver(lora.a);
             param.received = true;
             let g = MatMut::new(&mut param.grad, r, k);
             product::tn(g, Acts::F32(Mat::new(&low, t, r)), branch.acts(t, k), 1.0, Update::Add, arena);

@@ -22,6 +22,9 @@ pub struct Target {
 /// Rows of logits that exist at a time, at most: 25 MB at a vocabulary of 49,152. Fewer make the products with the
 /// head slower (at 64 rows by a fifth), more cost memory.
 const TILE_ROWS: usize = 128;
+/// The same where the head itself is trained: its gradient is read and written for each tile, 113 MB at that vocabulary and 576
+/// inputs.
+const TRAINED_TILE_ROWS: usize = 512;
 
 impl Tape<'_> {
     /// `log p(token)` of each target under `softmax(head(hidden[row]))`, in the order of `targets`.
@@ -54,14 +57,15 @@ impl Tape<'_> {
         order.sort_by_key(|&i| targets[i as usize].row);
         let mut log_probs = vec![0.0; targets.len()];
         let node_keys = self.nodes[hidden.id as usize].keys;
+        let tile_rows = if wants_grad && head.weight.param().is_some() { TRAINED_TILE_ROWS } else { TILE_ROWS };
         let mut rest = &order[..];
         while !rest.is_empty() {
-            let mut rows: Vec<u32> = Vec::with_capacity(TILE_ROWS);
+            let mut rows: Vec<u32> = Vec::with_capacity(tile_rows);
             let mut taken = 0;
             for &i in rest {
                 let row = targets[i as usize].row;
                 if rows.last() != Some(&row) {
-                    if rows.len() == TILE_ROWS {
+                    if rows.len() == tile_rows {
                         break;
                     }
                     rows.push(row);

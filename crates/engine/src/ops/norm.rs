@@ -52,13 +52,13 @@ impl Tape<'_> {
             let mut scratch = self.arena.take(2 * rows);
             let Tape { nodes, params, .. } = self;
             let numbers = nodes[x as usize].data.as_ref().expect("made present above");
-            let param = params.store_mut().get_mut(id);
+            let param = params.store_mut().receiver(id);
             let grad = &mut param.grad;
             on!(dy, dy => on!(numbers, x => norm::backward_weight(grad, dy, x, kind(norm), norm.eps, &mut scratch)));
             param.received = true;
         }
         if let Some(id) = norm.bias.as_ref().and_then(|b| b.param()) {
-            let param = self.params.store_mut().get_mut(id);
+            let param = self.params.store_mut().receiver(id);
             on!(dy, dy => elementwise::add_column_sums(&mut param.grad, Mat::new(dy, rows, cols)));
             param.received = true;
         }

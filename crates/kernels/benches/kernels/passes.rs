@@ -3,7 +3,7 @@
 
 use crate::record::{Bound, Record, bits, numbers};
 use kernels::activation::{self, Kind as Act};
-use kernels::adamw::{AdamWStep, adamw_step};
+use kernels::adamw::{AdamWStep, adamw_step_fused};
 use kernels::element::Element;
 use kernels::mat::{Mat, MatMut, Update};
 use kernels::norm::{self, Kind};
@@ -73,7 +73,7 @@ fn logits(r: &mut Record) {
 
 fn parameters(r: &mut Record) {
     let n = 16 << 20;
-    let (mut value, grad, mut m, mut v) = (numbers(n), numbers(n), vec![0.0; n], vec![0.0; n]);
+    let (mut value, mut grad, mut m, mut v) = (numbers(n), numbers(n), vec![0.0; n], vec![0.0; n]);
     let s = AdamWStep {
         beta1: 0.9,
         one_minus_beta1: 0.1,
@@ -84,5 +84,5 @@ fn parameters(r: &mut Record) {
         inv_sqrt_correction2: 1.0,
         eps: 1e-8,
     };
-    r.bench("adamw", Bound::Memory, (28 * n) as f64, || adamw_step(&mut value, &grad, &mut m, &mut v, &s));
+    r.bench("adamw", Bound::Memory, (32 * n) as f64, || adamw_step_fused(&mut value, &mut grad, &mut m, &mut v, &s, 1.0));
 }
