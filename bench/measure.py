@@ -1,4 +1,6 @@
 """Running both sides in turn, and what the machine is. No third-party packages."""
+import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -17,11 +19,23 @@ THREADS = os.cpu_count() or 1
 class Setting:
     """Where things are and how often to measure."""
 
-    def __init__(self, tunesmith, peers, rounds):
-        self.tunesmith, self.peers, self.rounds = str(tunesmith), pathlib.Path(peers), rounds
+    def __init__(self, tunesmith, peers, rounds, turns=None):
+        self.tunesmith, self.peers, self.rounds, self.turns = str(tunesmith), pathlib.Path(peers), rounds, turns
 
     def gguf(self, kind):
         return str(self.peers / "gguf" / f"{kind}.gguf")
+
+
+@contextlib.contextmanager
+def turn(setting):
+    """Each measurement waits for the lock that other work on this machine takes too (`flock FILE make`), if there is one."""
+    if not setting.turns:
+        yield
+        return
+    with open(setting.turns, "a", encoding="ascii") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        wait_until_idle(10)
+        yield
 
 
 def say(text):
@@ -47,9 +61,10 @@ class Torch:
     def __init__(self, setting, *args):
         command = [setting.peers / "venv/bin/python", ROOT / "bench/peers/torch_train_step.py", *args, "--threads", str(THREADS)]
         env = dict(os.environ, GLIBC_TUNABLES=TUNED)
-        self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.DEVNULL, text=True, env=env)
-        self.about = self._answer()
+        with turn(setting):
+            self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.DEVNULL, text=True, env=env)
+            self.about = self._answer()
 
     def _answer(self):
         line = self.process.stdout.readline()
@@ -74,9 +89,11 @@ def alternate(setting, peer, variants):
     """`peer()` and each of `variants` in turn, `rounds` times: the lists of what they gave."""
     theirs, our = [], {name: [] for name in variants}
     for number in range(setting.rounds):
-        theirs.append(peer())
-        for name, variant in variants.items():
-            our[name].append(variant())
+        # One turn for the pair: both sides see the same moment of the machine.
+        with turn(setting):
+            theirs.append(peer())
+            for name, variant in variants.items():
+                our[name].append(variant())
         say(f"    round {number + 1} of {setting.rounds}")
     return theirs, our
 

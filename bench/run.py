@@ -16,7 +16,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
-from measure import ROOT, Setting, machine, say, wait_until_idle  # noqa: E402
+from measure import ROOT, Setting, machine, say, turn, wait_until_idle  # noqa: E402
 from render import render, table  # noqa: E402
 from rows import ROWS  # noqa: E402
 
@@ -36,6 +36,7 @@ def main():
     parser.add_argument("--peers", default=os.environ.get("TUNESMITH_PEERS"), help="the folder of setup-peers.sh")
     parser.add_argument("--tunesmith", default=ROOT / "target/release/tunesmith", help="the binary to measure")
     parser.add_argument("--quick", action="store_true", help="three rounds")
+    parser.add_argument("--turns", metavar="FILE", help="take turns, by a lock on FILE, with other work on this machine")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result, too")
     args = parser.parse_args()
     if args.rows == ["list"]:
@@ -52,7 +53,7 @@ def main():
         raise SystemExit(f"unknown rows: {', '.join(unknown)}; known: {', '.join(ROWS)}, all, list, render")
     if not args.peers:
         raise SystemExit("where are the peers? --peers DIR (made by bench/setup-peers.sh)")
-    setting = Setting(args.tunesmith, args.peers, 3 if args.quick else 5)
+    setting = Setting(args.tunesmith, args.peers, 3 if args.quick else 5, args.turns)
     for name in ROWS if everything else args.rows:
         path = RESULTS / f"{name}.json"
         if everything and path.exists() and not args.again:
@@ -60,9 +61,10 @@ def main():
             continue
         title, measure = ROWS[name]
         say(f"{name}: {title}")
-        busy = wait_until_idle()
-        begun = time.monotonic()
-        about = machine(setting)
+        with turn(setting):
+            busy = wait_until_idle()
+            begun = time.monotonic()
+            about = machine(setting)
         result = {"row": name, "title": title, "rounds": setting.rounds, **measure(setting), "machine": about, "busy_before": busy}
         result["seconds"] = round(time.monotonic() - begun, 1)
         write(path, result)
