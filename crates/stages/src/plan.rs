@@ -88,6 +88,7 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
         &recipe.training,
         &WallClock::start(),
         TIMED_BATCHES,
+        memory.available,
     )?;
     let heldout_tokens: u64 = match &recipe.task {
         // The labels of a row are a few tokens beside its prompt; the training rows' mean length stands for it.

@@ -94,6 +94,11 @@ impl<'a> NextToken<'a> {
         }
     }
 
+    /// Most tokens of one pass, unless a row has more.
+    pub fn pass_tokens(&self) -> usize {
+        self.pass_tokens
+    }
+
     /// Keeps what frozen layers compute; in a file in `dir`, if it is to be the disk, for a model that `identity` names.
     ///
     /// # Errors

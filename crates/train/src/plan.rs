@@ -150,8 +150,25 @@ fn workload(arguments: &TrainingArguments, steps: &Steps, sizes: &[RowSize]) -> 
     Workload { tokens, largest }
 }
 
+/// Tokens that are run to see whether the largest batch can be.
+const SAMPLE_TOKENS: usize = 512;
+
+/// The first rows of a batch, about [`SAMPLE_TOKENS`] together: at least one.
+fn sample(batch: &[usize], sizes: &[RowSize]) -> Vec<usize> {
+    let mut tokens = 0;
+    let fits = |&&row: &&usize| {
+        let first = tokens == 0;
+        tokens += sizes[row].tokens;
+        first || tokens <= SAMPLE_TOKENS
+    };
+    batch.iter().take_while(fits).copied().collect()
+}
+
 /// Runs the largest batch of the run and then `batches` ordinary ones, forward and backward, and updates with a learning rate
 /// of zero. Weights are as before; gradients are zero.
+///
+/// Where a part of the largest batch shows that the whole would take more than `memory` bytes of activations, that part alone is
+/// run, and the whole's need is the part's for as many tokens more.
 ///
 /// # Errors
 /// If nothing is trained, or the model cannot compute the rows.
@@ -163,6 +180,7 @@ pub fn measure(
     arguments: &TrainingArguments,
     clock: &dyn Clock,
     batches: usize,
+    memory: Option<u64>,
 ) -> Result<Measured> {
     let mut objective = NextToken::new(decoder, arena, rows, arguments);
     if objective.sizes().is_empty() {
@@ -183,10 +201,22 @@ pub fn measure(
 
     arena.reset_peak();
     params.zero_grads();
-    objective.accumulate(params, &work.largest, 0, 1).map_err(model)?;
-    let activation_bytes = arena.stats().bytes_peak as u64;
+    let sample = sample(&work.largest, &sizes);
+    objective.accumulate(params, &sample, 0, 1).map_err(model)?;
+    let mut activation_bytes = arena.stats().bytes_peak as u64;
+    // What is computed at a time: a pass, or the longest row if that is longer.
+    let longest = work.largest.iter().map(|&row| sizes[row].tokens).max().unwrap_or(0).max(objective.pass_tokens()) as u64;
+    let at_once = tokens_of(&work.largest).min(longest);
+    let whole = (activation_bytes as f64 * at_once as f64 / tokens_of(&sample).max(1) as f64) as u64;
+    let fits = memory.is_none_or(|memory| whole.max(activation_bytes) <= memory);
+    if fits {
+        objective.accumulate(params, &work.largest, 0, 1).map_err(model)?;
+        activation_bytes = arena.stats().bytes_peak as u64;
+    } else {
+        activation_bytes = activation_bytes.max(whole);
+    }
 
-    let ordinary = order::batches(arguments, &lengths, 0);
+    let ordinary = if fits { order::batches(arguments, &lengths, 0) } else { vec![sample] };
     let ordinary = &ordinary[..ordinary.len().min(batches.max(1))];
     let tokens: u64 = ordinary.iter().map(|batch| tokens_of(batch)).sum();
     let seconds = |work: &mut dyn FnMut() -> Result<()>| {

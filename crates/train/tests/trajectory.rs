@@ -256,13 +256,43 @@ fn measuring_changes_no_weight_and_finds_the_largest_batch() {
     let mut params = train::prepare(&mut decoder, &FinetuningArguments::default(), None, 1).unwrap().params;
     let (before, arena, rows) = (bits(&params), Arena::new(), rows());
     let arguments: TrainingArguments = serde_json::from_value(json!({"per_device_train_batch_size": 1, "num_train_epochs": 1})).unwrap();
-    let measured = train::plan::measure(&decoder, &mut params, &arena, &rows, &arguments, &Ticks(Cell::new(0.0)), 3).unwrap();
+    let measured = train::plan::measure(&decoder, &mut params, &arena, &rows, &arguments, &Ticks(Cell::new(0.0)), 3, None).unwrap();
     assert_eq!(bits(&params), before);
     assert!(params.iter().all(|(_, param)| param.grad.iter().all(|&g| g == 0.0)));
     let longest = rows.iter().map(|row| row.input_ids.len() as u64).max().unwrap();
     assert_eq!((measured.batches, measured.largest_batch_tokens), (3, longest));
     assert!(measured.activation_bytes >= longest * decoder.config.hidden_size as u64 * 4, "{measured:?}");
     assert_eq!(measured.train_seconds_per_token, 1.0 / measured.tokens as f64);
+}
+
+#[test]
+fn a_plan_does_not_run_what_cannot_fit() {
+    struct Still;
+    impl Clock for Still {
+        fn seconds(&self) -> f64 {
+            0.0
+        }
+        fn unix_time(&self) -> f64 {
+            0.0
+        }
+    }
+    let mut decoder = model::load_model(data("base")).unwrap();
+    let mut params = train::prepare(&mut decoder, &FinetuningArguments::default(), None, 1).unwrap().params;
+    // 120 rows in one batch, in one pass.
+    let rows: Vec<Rendered> = (0..15).flat_map(|_| rows()).collect();
+    let arguments = json!({"per_device_train_batch_size": rows.len(), "tokens_per_pass": 100_000, "share_prefixes": false});
+    let arguments: TrainingArguments = serde_json::from_value(arguments).unwrap();
+    let mut measure = |memory| {
+        let arena = Arena::new();
+        let measured = train::plan::measure(&decoder, &mut params, &arena, &rows, &arguments, &Still, 1, memory).unwrap();
+        (measured, arena.stats().bytes_peak as u64)
+    };
+    let (run, _) = measure(None);
+    let (judged, used) = measure(Some(run.activation_bytes / 2));
+    assert_eq!(judged.largest_batch_tokens, run.largest_batch_tokens);
+    assert!(used < run.activation_bytes / 2, "{used} of {} bytes were used", run.activation_bytes);
+    let ratio = judged.activation_bytes as f64 / run.activation_bytes as f64;
+    assert!((0.9..1.3).contains(&ratio), "judged {} where {} are needed", judged.activation_bytes, run.activation_bytes);
 }
 
 #[test]
