@@ -9,8 +9,6 @@ Rendered by `bench/run.py` from `bench/results/*.json`: do not edit. Each row al
 takes medians. The ratio is ours over the peer's (for seconds and memory, the peer's over ours): above 1 we win. `owed` is what was
 promised; a figure of ours alone has a limit instead.
 
-Results of 2026-11-22 are provisional: three rounds instead of five, and a compiler ran beside some of them (for certain at times during
-`job`, perhaps during other rows), which could slow either side. The peer of `job` ran once, in that time. Measure anew before quoting.
 """
 
 
