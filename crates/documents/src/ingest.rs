@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::block::{Extracted, PageSource};
 use crate::error::{DocumentError, Result};
-use crate::import::pdf::Recogniser;
+use crate::import::pdf::{Recognised, Recogniser};
 use crate::import::{self, Format, MAX_FILE_BYTES, ReadOptions};
+use crate::pdf::PagedReader;
 use crate::store::{NewFile, Store};
 
 /// What reads a page changes with this number: files read by another version are read again.
@@ -97,7 +98,7 @@ pub fn run(
     let (files, passed_over) = collect(&options.paths)?;
     each(IngestEvent::Found(files.len()));
     let mut report = IngestReport { passed_over, ..IngestReport::default() };
-    let settings = settings(options, recogniser.is_some());
+    let settings = settings(options, recogniser);
     let threads = rayon::current_num_threads().max(1);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -144,6 +145,18 @@ enum Message {
         sha256: String,
         answer: mpsc::SyncSender<bool>,
     },
+    /// A page that was recognised before, as it was kept.
+    AskPage {
+        sha256: String,
+        page: u32,
+        answer: mpsc::SyncSender<Option<String>>,
+    },
+    /// A recognised page, to be kept.
+    KeepPage {
+        sha256: String,
+        page: u32,
+        result: String,
+    },
     Pages(u32),
     Unchanged {
         name: String,
@@ -177,10 +190,50 @@ fn work(file: &Path, options: &IngestOptions, recogniser: Option<&dyn Recogniser
             let _ = sender.try_send(Message::Pages(n));
         }
     };
+    let keeping =
+        recogniser.map(|inner| Keeping { inner, sha256: sha256.clone(), again: options.again, send: std::sync::Mutex::new(send.clone()) });
+    let recogniser = keeping.as_ref().map(|k| k as &dyn Recogniser);
     match read(file, bytes, &options.read, recogniser, &page_done) {
         Ok(extracted) => Message::Done { name, sha256, bytes: size, outcome: Ok(extracted) },
         Err(DocumentError::Unreadable { reason, .. }) => failed(sha256, size, reason),
         Err(e) => failed(sha256, size, e.to_string()),
+    }
+}
+
+/// A recogniser whose pages are kept in the store as they are done: the work of seconds each, which a kill must not lose.
+struct Keeping<'r> {
+    inner: &'r dyn Recogniser,
+    sha256: String,
+    again: bool,
+    send: std::sync::Mutex<mpsc::SyncSender<Message>>,
+}
+
+impl Keeping<'_> {
+    fn tell(&self, message: Message) -> Option<()> {
+        let send = self.send.lock().ok()?.clone();
+        send.send(message).ok()
+    }
+}
+
+impl Recogniser for Keeping<'_> {
+    fn recognise(&self, reader: &dyn PagedReader, page: usize, size: (f32, f32), hint: &str) -> std::result::Result<Recognised, String> {
+        let number = page as u32 + 1;
+        if !self.again {
+            let (answer, answered) = mpsc::sync_channel(1);
+            let asked = self.tell(Message::AskPage { sha256: self.sha256.clone(), page: number, answer });
+            let kept = asked.and_then(|()| answered.recv().ok().flatten());
+            if let Some(result) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
+                return Ok(result);
+            }
+        }
+        let result = self.inner.recognise(reader, page, size, hint)?;
+        let text = serde_json::to_string(&result).unwrap_or_default();
+        self.tell(Message::KeepPage { sha256: self.sha256.clone(), page: number, result: text });
+        Ok(result)
+    }
+
+    fn settings(&self) -> String {
+        self.inner.settings()
     }
 }
 
@@ -202,6 +255,8 @@ pub fn read(
     let format = Format::detect(path, &bytes).ok_or_else(|| unreadable("not a kind of file that this program reads"))?;
     match format {
         Format::Pdf => import::pdf::read(path, bytes, options, recogniser, page_done),
+        Format::Docx | Format::Xlsx => import::read_office(format, path, &bytes),
+        Format::Picture => import::pdf::read_picture(path, &bytes, recogniser, page_done),
         Format::Html | Format::Markdown | Format::Text => import::read_text_like(format, path, &bytes, options),
     }
 }
@@ -226,6 +281,10 @@ fn serve(
                 // One that does not wait any more is gone with everything else.
                 let _ = answer.send(store.has(&name, &sha256, settings)?);
             }
+            Message::AskPage { sha256, page, answer } => {
+                let _ = answer.send(store.recognised(&sha256, page, settings)?);
+            }
+            Message::KeepPage { sha256, page, result } => store.put_recognised(&sha256, page, settings, &result)?,
             Message::Pages(n) => each(IngestEvent::Pages(n)),
             Message::Unchanged { name } => {
                 let file = store.find(&name)?;
@@ -275,9 +334,10 @@ fn count(report: &mut IngestReport, name: &str, extracted: &Extracted) {
 }
 
 /// What was read with other settings is read again.
-fn settings(options: &IngestOptions, recogniser: bool) -> String {
+fn settings(options: &IngestOptions, recogniser: Option<&dyn Recogniser>) -> String {
     let encoding = options.read.encoding.as_deref().unwrap_or("auto");
-    format!("reader {READER_VERSION}; encoding {encoding}; ocr {recogniser}")
+    let ocr = recogniser.map_or("none".to_owned(), Recogniser::settings);
+    format!("reader {READER_VERSION}; encoding {encoding}; ocr {ocr}")
 }
 
 /// All files under the given paths, sorted, each once; and how many files of directories are of no known kind.

@@ -5,6 +5,8 @@
 //! - [`import`]: any file becomes [`Extracted`]: pages, and blocks that know their page, their place on it and their kind.
 //! - [`pdf`]: the pages of a PDF as positioned glyphs, rules and pictures, behind the trait [`pdf::PagedReader`]; one module owns the library.
 //! - [`layout`]: glyphs to lines, columns, tables, paragraphs, headings in reading order. Ours, whoever read the glyphs.
+//! - [`ocr`]: pages that are pictures, cleaned by us and recognised by Tesseract.
+//! - [`clean`]: declared steps over the text, each with the map between before and after.
 //! - [`store`]: what was read, in one SQLite file; a file that did not change is not read again.
 //! - [`chunk`]: cleaned text cut by structure and length, each piece with file, page and character range.
 //!
@@ -12,11 +14,13 @@
 
 pub mod block;
 pub mod chunk;
+pub mod clean;
 pub mod error;
 pub mod export;
 pub mod import;
 pub mod ingest;
 pub mod layout;
+pub mod ocr;
 pub mod pdf;
 pub mod script;
 pub mod store;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::block::{Block, Extracted, PageFailure, PageInfo, PageSource};
 use crate::chunk::Chunk;
+use crate::clean::AlignMap;
 use crate::error::{DocumentError, Result};
 
 /// The database's name in a store's directory.
@@ -37,6 +38,9 @@ CREATE TABLE chunks (
   file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE, ordinal INTEGER NOT NULL, id TEXT NOT NULL UNIQUE, chunk TEXT NOT NULL,
   PRIMARY KEY (file, ordinal)
 ) WITHOUT ROWID;
+CREATE TABLE cleaned (
+  file INTEGER PRIMARY KEY REFERENCES files(id) ON DELETE CASCADE, text TEXT NOT NULL, maps TEXT NOT NULL
+);
 CREATE TABLE recognised (
   sha256 TEXT NOT NULL, page INTEGER NOT NULL, settings TEXT NOT NULL, result TEXT NOT NULL, PRIMARY KEY (sha256, page, settings)
 ) WITHOUT ROWID;
@@ -318,12 +322,14 @@ impl Store {
         self.connection.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE);").map_err(|e| self.fail(e))
     }
 
-    /// Replaces the chunks of a file.
-    pub fn put_chunks(&mut self, file: &FileRow, chunks: &[Chunk]) -> Result<()> {
+    /// Replaces the cleaned text of a file, the maps of the steps that made it, and its chunks.
+    pub fn put_chunks(&mut self, file: &FileRow, text: &str, maps: &[AlignMap], chunks: &[Chunk]) -> Result<()> {
         let path = self.path.clone();
         let fail = |e: rusqlite::Error| failure(&path, &e);
         let transaction = self.connection.transaction().map_err(fail)?;
         transaction.execute("DELETE FROM chunks WHERE file = ?1", [file.key]).map_err(fail)?;
+        let cleaned = params![file.key, text, json(&maps)];
+        transaction.execute("INSERT OR REPLACE INTO cleaned VALUES (?1, ?2, ?3)", cleaned).map_err(fail)?;
         {
             let mut row = transaction.prepare_cached("INSERT INTO chunks VALUES (?1, ?2, ?3, ?4)").map_err(fail)?;
             for (i, chunk) in chunks.iter().enumerate() {
@@ -331,6 +337,17 @@ impl Store {
             }
         }
         transaction.commit().map_err(fail)
+    }
+
+    /// The current cleaned text of a file with the maps of the steps that made it (for [`crate::clean::migrate`]); `None` before the first
+    /// cleaning.
+    pub fn cleaned(&self, file: &FileRow) -> Result<Option<(String, Vec<AlignMap>)>> {
+        let query = "SELECT text, maps FROM cleaned WHERE file = ?1";
+        let row = self.connection.query_row(query, [file.key], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)));
+        match row.optional().map_err(|e| self.fail(e))? {
+            Some((text, maps)) => Ok(Some((text, self.parse(&maps)?))),
+            None => Ok(None),
+        }
     }
 
     /// The current chunks of all files, by file name and order; `each` may end the walk with an error.

@@ -218,10 +218,10 @@ impl Builder {
     }
 
     fn close_link(&mut self) {
-        if let Some((start, uri)) = self.open_link.take() {
-            if start < self.chars {
-                self.links.push(Link { start, end: self.chars, uri });
-            }
+        if let Some((start, uri)) = self.open_link.take()
+            && start < self.chars
+        {
+            self.links.push(Link { start, end: self.chars, uri });
         }
     }
 

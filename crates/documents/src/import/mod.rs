@@ -8,6 +8,7 @@ use crate::error::DocumentError;
 pub mod decode;
 pub mod html;
 pub mod markdown;
+pub mod office;
 pub mod pdf;
 pub mod plain;
 
@@ -19,6 +20,12 @@ pub const MAX_FILE_BYTES: u64 = 2 << 30;
 pub enum Format {
     /// Portable Document Format.
     Pdf,
+    /// A Word document.
+    Docx,
+    /// An Excel workbook.
+    Xlsx,
+    /// A picture: PNG or JPEG.
+    Picture,
     /// HTML or XHTML.
     Html,
     /// Markdown.
@@ -30,6 +37,13 @@ pub enum Format {
 /// Endings of files that `docs ingest` takes from a directory.
 const ENDINGS: &[(&str, Format)] = &[
     ("pdf", Format::Pdf),
+    ("docx", Format::Docx),
+    ("docm", Format::Docx),
+    ("xlsx", Format::Xlsx),
+    ("xlsm", Format::Xlsx),
+    ("png", Format::Picture),
+    ("jpg", Format::Picture),
+    ("jpeg", Format::Picture),
     ("html", Format::Html),
     ("htm", Format::Html),
     ("xhtml", Format::Html),
@@ -44,6 +58,9 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Pdf => "pdf",
+            Format::Docx => "docx",
+            Format::Xlsx => "xlsx",
+            Format::Picture => "picture",
             Format::Html => "html",
             Format::Markdown => "markdown",
             Format::Text => "text",
@@ -62,6 +79,9 @@ impl Format {
         if head.windows(5).any(|w| w == b"%PDF-") {
             return Some(Format::Pdf);
         }
+        if head.starts_with(b"\x89PNG\r\n") || head.starts_with(b"\xFF\xD8\xFF") {
+            return Some(Format::Picture);
+        }
         let named = Format::from_name(path);
         match named {
             Some(format) => Some(format),
@@ -77,6 +97,22 @@ pub struct ReadOptions {
     pub encoding: Option<String>,
     /// Passwords of encrypted files, tried in order.
     pub passwords: Vec<String>,
+}
+
+/// Reads a Word document or an Excel workbook.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_office(format: Format, path: &Path, bytes: &[u8]) -> Result<Extracted, DocumentError> {
+    let read = || match format {
+        Format::Xlsx => office::xlsx::blocks(bytes),
+        _ => office::docx::blocks(bytes).map(|blocks| {
+            let page = PageInfo::unpaged(1, blocks.is_empty());
+            (blocks, vec![page])
+        }),
+    };
+    let (blocks, pages) = read().map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
+    Ok(Extracted { format: format.name().into(), pages, blocks, ..Extracted::default() })
 }
 
 /// Reads a text-like file.

@@ -21,6 +21,8 @@ pub trait Recogniser: Sync {
     /// # Errors
     /// Why it cannot be recognised, and what to do.
     fn recognise(&self, reader: &dyn PagedReader, page: usize, size: (f32, f32), hint: &str) -> Result<Recognised, String>;
+    /// What its results depend on.
+    fn settings(&self) -> String;
 }
 
 /// A recognised page.
@@ -58,6 +60,32 @@ pub fn read(
         OpenError::Password => unreadable("it is encrypted, and no --password fits".into()),
         OpenError::Damaged(reason) => unreadable(reason),
     })?;
+    read_pages("pdf", path, reader.as_ref(), recogniser, page_done)
+}
+
+/// Reads a picture as a file of one page.
+///
+/// # Errors
+/// A picture that cannot be decoded.
+pub fn read_picture(
+    path: &Path,
+    bytes: &[u8],
+    recogniser: Option<&dyn Recogniser>,
+    page_done: &(dyn Fn(u32) + Sync),
+) -> Result<Extracted, DocumentError> {
+    let unreadable = |reason: String| DocumentError::Unreadable { path: path.to_path_buf(), reason };
+    let picture = crate::ocr::picture::decode(bytes).map_err(unreadable)?;
+    read_pages("picture", path, &crate::ocr::PictureReader::new(picture), recogniser, page_done)
+}
+
+fn read_pages(
+    format: &str,
+    path: &Path,
+    reader: &dyn PagedReader,
+    recogniser: Option<&dyn Recogniser>,
+    page_done: &(dyn Fn(u32) + Sync),
+) -> Result<Extracted, DocumentError> {
+    let unreadable = |reason: String| DocumentError::Unreadable { path: path.to_path_buf(), reason };
     let pages = reader.pages();
     let declared = reader.declared_pages();
     let tasks: Vec<Range<usize>> = (0..pages).step_by(TASK).map(|from| from..(from + TASK).min(pages)).collect();
@@ -75,7 +103,7 @@ pub fn read(
         .into_iter()
         .flatten()
         .collect();
-    let recognised = recognise(reader.as_ref(), &mut read, recogniser);
+    let recognised = recognise(reader, &mut read, recogniser);
 
     let mut failures = Vec::new();
     if let Some(declared) = declared.filter(|d| *d != pages) {
@@ -103,7 +131,7 @@ pub fn read(
         blocks.sort_by_key(crate::block::Block::page);
     }
     Ok(Extracted {
-        format: "pdf".into(),
+        format: format.into(),
         encoding: None,
         declared_pages: declared.map(|d| d as u32),
         pages: infos,

@@ -61,7 +61,7 @@ fn is_heading(block: &PageBlock, body: f32) -> bool {
     }
     let text = block.text.trim();
     let length = text.chars().count();
-    if length < 2 || length > MAX_HEADING || !text.chars().any(char::is_alphabetic) {
+    if !(2..=MAX_HEADING).contains(&length) || !text.chars().any(char::is_alphabetic) {
         return false;
     }
     let sentence = text.ends_with(['.', '。', ';', '；', ',', '，', '！']) && !text.ends_with("...");

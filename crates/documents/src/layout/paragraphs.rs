@@ -255,7 +255,7 @@ pub(crate) fn is_marker(text: &str) -> bool {
         return inner(&text[first.len_utf8()..close]) && text[close..].chars().nth(1).is_some();
     }
     // 1. 1) 1、 a) — "1.5 million" is none.
-    let end = text.char_indices().find(|(_, c)| matches!(c, '.' | ')' | '、' | '）' | '．')).map(|(i, c)| (i, c));
+    let end = text.char_indices().find(|(_, c)| matches!(c, '.' | ')' | '、' | '）' | '．'));
     match end {
         Some((at, sign)) if at <= 12 && inner(&text[..at]) => {
             let rest = &text[at + sign.len_utf8()..];

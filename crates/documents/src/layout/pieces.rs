@@ -48,7 +48,7 @@ pub fn pieces(raw: &RawPage, direction: Direction) -> Vec<Piece> {
             }
             let same_line = (set.y - last.y).abs() < 0.45 * em && last.size.min(set.size) > 0.4 * em;
             let raised = (set.y - last.y).abs() > 0.12 * em && last.size.min(set.size) > 0.85 * em;
-            if !same_line || raised || gap > PART || gap < -BACK {
+            if !same_line || raised || !(-BACK..=PART).contains(&gap) {
                 finish(&mut run, space, &mut out);
             } else if space {
                 run.push(Set { text: " ", x0: last.x1, x1: last.x1, ..set });

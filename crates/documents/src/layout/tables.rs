@@ -160,7 +160,7 @@ fn aligned_rows(pieces: &[Piece], least: usize) -> Option<Vec<Vec<Piece>>> {
     let usual = steps.get(steps.len() / 2).copied().unwrap_or(em);
     let mut merged: Vec<(f32, Vec<Vec<&Piece>>)> = Vec::new();
     for (y, row) in rows {
-        let goes_on = row[0].is_empty() && row.iter().filter(|c| !c.is_empty()).count() < columns.len().min(3).max(2);
+        let goes_on = row[0].is_empty() && row.iter().filter(|c| !c.is_empty()).count() < columns.len().clamp(2, 3);
         match merged.last_mut() {
             Some((last, above)) if goes_on && y - *last <= 1.15 * usual.min(1.5 * em) => {
                 above.iter_mut().zip(row).for_each(|(a, mut r)| a.append(&mut r));
@@ -316,7 +316,9 @@ fn take_grid(grid: &Grid, pieces: Vec<Piece>, vertical: &[Rule], tables: &mut Ve
     }
     let filled = cells.iter().flatten().filter(|c| !c.is_empty()).count();
     let columns_used = (0..grid.xs.len() - 1).filter(|&c| cells.iter().any(|row| !row[c].is_empty())).count();
-    if filled < 2 || columns_used < 2 {
+    // A drawing makes grids too, with little in them.
+    let all = (grid.xs.len() - 1) * (grid.ys.len() - 1);
+    if filled < 2 || columns_used < 2 || filled * 4 < all || columns_used * 2 < grid.xs.len() - 1 {
         rest.extend(mine);
         return rest;
     }

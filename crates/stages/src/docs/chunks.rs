@@ -3,10 +3,12 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use documents::chunk::{Characters, Cleaned, Part};
-use documents::{ChunkOptions, Measure, Store, block, chunk, export};
+use documents::chunk::{Characters, Cleaned};
+use documents::clean::{Cleaner, Draft, StepCount};
+use documents::{ChunkOptions, Measure, Store, chunk, export};
 use serde::Serialize;
 
+use super::{pipeline, preview};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::human::{count, plural};
@@ -20,6 +22,8 @@ pub struct Job {
     pub store: PathBuf,
     /// A model whose tokens count; none: code points count.
     pub tokenizer: Option<String>,
+    /// The cleaning: a pipeline's file, `default` or `none`.
+    pub clean: String,
     /// Longest chunk and what it repeats of the one before.
     pub options: ChunkOptions,
     /// A file of rows to write.
@@ -27,7 +31,7 @@ pub struct Job {
 }
 
 /// What was cut.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
     /// Documents with text.
     pub documents: usize,
@@ -41,6 +45,10 @@ pub struct Report {
     pub over_size: usize,
     /// `tokens` or `characters`.
     pub unit: String,
+    /// What each step of the cleaning did.
+    pub steps: Vec<StepCount>,
+    /// Documents that the cleaning left out.
+    pub dropped: Vec<preview::Dropped>,
     /// The file of rows.
     pub output: Option<String>,
 }
@@ -51,6 +59,9 @@ pub struct Report {
 /// Options that make no sense; no store; a tokenizer that cannot be had; a file that cannot be written.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     job.options.check()?;
+    let pipeline = pipeline::load(&job.clean)?;
+    let signature = pipeline.signature();
+    let mut cleaner = Cleaner::new(pipeline);
     let mut store = Store::open(&job.store)?;
     let tokenizer = match &job.tokenizer {
         Some(source) => {
@@ -63,19 +74,25 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let measure: &dyn Measure = tokenizer.as_ref().map_or(&Characters, |t| t as &dyn Measure);
     let files = store.files()?;
     let unit = if tokenizer.is_some() { "tokens" } else { "characters" };
-    let mut report = Report { documents: 0, chunks: 0, mean_length: 0.0, longest: 0, over_size: 0, unit: unit.into(), output: None };
+    let mut report = Report { documents: 0, chunks: 0, mean_length: 0.0, longest: 0, over_size: 0, unit: unit.into(), ..Report::default() };
     progress.begin("chunks", Some(files.len() as u64), 0, Unit::Files);
     let mut total = 0usize;
     for file in &files {
         if progress.cancelled() {
             return Err(StageError::Stopped { help: Some("run the same command again".into()) });
         }
-        let blocks = store.blocks(file)?;
-        let (text, ranges) = block::join(&blocks);
-        let parts: Vec<Part> = blocks.iter().zip(ranges).map(|(b, range)| Part { kind: b.kind, range, places: b.places.clone() }).collect();
-        let cleaned = Cleaned { file: &file.name, sha256: &file.sha256, pipeline: "", text: &text, parts: &parts };
+        let outcome = cleaner.clean(&file.name, Draft::new(&store.blocks(file)?), &store.pages(file)?);
+        preview::add(&mut report.steps, &outcome.counts);
+        if let Some(reason) = outcome.dropped.filter(|_| file.failed.is_none()) {
+            report.dropped.push(preview::Dropped { file: file.name.clone(), reason });
+            store.put_chunks(file, "", &[], &[])?;
+            progress.advance(1);
+            continue;
+        }
+        let draft = &outcome.draft;
+        let cleaned = Cleaned { file: &file.name, sha256: &file.sha256, pipeline: &signature, text: &draft.text, parts: &draft.parts };
         let chunks = chunk::cut(&cleaned, job.options, measure)?;
-        store.put_chunks(file, &chunks)?;
+        store.put_chunks(file, &draft.text, &outcome.maps, &chunks)?;
         report.documents += usize::from(!chunks.is_empty());
         report.chunks += chunks.len();
         total += chunks.iter().map(|c| c.length).sum::<usize>();
@@ -126,6 +143,12 @@ impl Report {
             self.unit,
             count(self.longest as u64)
         );
+        if !self.steps.is_empty() {
+            out = format!("{}\n\n{out}", preview::steps_text(&self.steps, self.documents + self.dropped.len()));
+        }
+        for dropped in &self.dropped {
+            out.push_str(&format!("\n  left out: {}: {}", dropped.file, dropped.reason));
+        }
         if self.over_size > 0 {
             out.push_str(&format!("\n{} hold one sentence or table row that is longer than --size", plural(self.over_size, "chunk")));
         }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use documents::ocr::Tesseract;
 use documents::{IngestEvent, IngestOptions, Store};
 use serde::Serialize;
 
@@ -22,6 +23,10 @@ pub struct Job {
     pub encoding: Option<String>,
     /// Passwords of encrypted files.
     pub passwords: Vec<String>,
+    /// Whether pages that are pictures are recognised.
+    pub ocr: bool,
+    /// The recogniser's language, where the user knows better (`chi_sim`, `eng`).
+    pub ocr_language: Option<String>,
     /// Read again what has not changed.
     pub again: bool,
 }
@@ -43,11 +48,13 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
         read: documents::import::ReadOptions { encoding: job.encoding.clone(), passwords: job.passwords.clone() },
         again: job.again,
     };
+    let tesseract = Tesseract::new(job.ocr_language.clone());
+    let recogniser = job.ocr.then_some(&tesseract as &dyn documents::import::pdf::Recogniser);
     let progress = RefCell::new(progress);
     let report = documents::ingest::run(
         &mut store,
         &options,
-        None,
+        recogniser,
         &mut |event| {
             let mut progress = progress.borrow_mut();
             match event {

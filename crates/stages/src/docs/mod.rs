@@ -3,6 +3,8 @@
 pub mod chunks;
 pub mod ingest;
 pub mod list;
+pub mod pipeline;
+pub mod preview;
 pub mod remove;
 pub mod show;
 

@@ -11,7 +11,8 @@ pub enum Docs {
   tunesmith docs ingest contracts/ letters/*.pdf --store work
   tunesmith docs ingest secret.pdf --store work --password hunter2
 
-PDF, HTML, Markdown and plain text in any encoding. A file that cannot be read stops no other. A killed run goes
+PDF, Word (docx), Excel (xlsx), pictures (PNG, JPEG), HTML, Markdown and plain text in any encoding. Pages without
+text are recognised by Tesseract where it is installed (Debian: tesseract-ocr, tesseract-ocr-chi-sim). A file that cannot be read stops no other. A killed run goes
 on with the same command.
 
 JSON keys: files, pages, ocr_pages, empty_pages, failed [{file, page, reason}] (page is null for a whole file)")]
@@ -41,8 +42,29 @@ end, places [{page, bbox}], links, confidence, words}], text")]
 A chunk never begins or ends inside a sentence or a row of a table. Rows: {id, text, source {file, sha256, page, page_end,
 start, end}}; start and end count code points of the document's cleaned text.
 
-JSON keys: documents, chunks, mean_length, longest, over_size, unit, output")]
+JSON keys: documents, chunks, mean_length, longest, over_size, unit, steps, dropped, output (steps and dropped as in docs preview)")]
     Chunks(Chunks),
+    /// Show what a cleaning would change, and count it
+    #[command(after_help = "Examples:
+  tunesmith docs preview --store work
+  tunesmith docs preview lease.pdf --store work --clean clean.yaml --show 10
+
+A pipeline is a YAML file:
+  steps:
+    - unicode: nfc              # or nfkc
+    - width: alphanumeric       # full-width letters and digits; or all
+    - control                   # controls, zero-width characters
+    - headers_footers: {share: 0.4}
+    - whitespace
+    - pii: {kinds: [email, phone, cn_id, card], custom: [{name: contract, pattern: 'No\\. \\d+'}]}
+    - language: {keep: [zh, en]}
+    - length: {min: 20}
+    - duplicates: {near: 0.9}
+'default' stands for unicode nfc, control, headers_footers, whitespace; 'none' for no cleaning.
+
+JSON keys: documents, steps [{step, edits, kinds, removed, added, dropped}], dropped [{file, reason}], changes [{file, step,
+before, removed, added, after}]")]
+    Preview(Preview),
     /// Remove files from a store and tell what was made from them
     #[command(after_help = "Examples:
   tunesmith docs rm lease.pdf --store work --runs runs --dry-run
@@ -66,6 +88,12 @@ pub struct Ingest {
     /// Password of encrypted files (may be repeated; each is tried)
     #[arg(long = "password", value_name = "PASSWORD")]
     pub passwords: Vec<String>,
+    /// Do not recognise text in pictures of pages
+    #[arg(long)]
+    pub no_ocr: bool,
+    /// Language for the recogniser (default: told from each page): eng, chi_sim, chi_sim+eng
+    #[arg(long, value_name = "NAME", conflicts_with = "no_ocr")]
+    pub ocr_language: Option<String>,
     /// Read unchanged files again
     #[arg(long)]
     pub again: bool,
@@ -109,6 +137,9 @@ pub struct Chunks {
     /// A model whose tokens are counted (default: characters are counted)
     #[arg(long, value_name = "MODEL")]
     pub tokenizer: Option<String>,
+    /// Clean by this pipeline first: a YAML file (see docs preview), default or none
+    #[arg(long, value_name = "FILE", default_value = "default")]
+    pub clean: String,
     /// Longest chunk, in tokens (or characters without --tokenizer)
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub size: usize,
@@ -118,6 +149,22 @@ pub struct Chunks {
     /// Write the chunks as JSON lines
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// Documents (default: all)
+    #[arg(value_name = "FILE")]
+    pub files: Vec<String>,
+    /// The store's directory
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+    /// The pipeline: a YAML file, default or none
+    #[arg(long, value_name = "FILE", default_value = "default")]
+    pub clean: String,
+    /// Changes of each step to show of each document
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub show: usize,
 }
 
 #[derive(Debug, Args)]

@@ -1,7 +1,9 @@
 //! `tunesmith docs …`
 
+use std::io::IsTerminal;
+
 use stages::Result;
-use stages::docs::{chunks, ingest, list, remove, show};
+use stages::docs::{chunks, ingest, list, preview, remove, show};
 
 use super::Context;
 use crate::cli::docs::{Docs, Format};
@@ -15,6 +17,8 @@ pub fn run(context: &Context, verb: &Docs) -> Result<()> {
                 store: args.store.clone(),
                 encoding: args.encoding.clone(),
                 passwords: args.passwords.clone(),
+                ocr: !args.no_ocr,
+                ocr_language: args.ocr_language.clone(),
                 again: args.again,
             };
             let report = ingest::run(&job, &mut context.screen())?;
@@ -39,10 +43,17 @@ pub fn run(context: &Context, verb: &Docs) -> Result<()> {
             let job = chunks::Job {
                 store: args.store.clone(),
                 tokenizer: args.tokenizer.clone(),
+                clean: args.clean.clone(),
                 options: stages::docs::ChunkOptions { size: args.size, overlap: args.overlap },
                 output: args.output.clone(),
             };
             show_report(context, &chunks::run(&context.environment, &job, &mut context.screen())?, chunks::Report::to_text);
+            Ok(())
+        }
+        Docs::Preview(args) => {
+            let job = preview::Job { store: args.store.clone(), names: args.files.clone(), clean: args.clean.clone(), show: args.show };
+            let colour = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            show_report(context, &preview::run(&job, &mut context.screen())?, |r: &preview::Report| r.to_text(colour));
             Ok(())
         }
         Docs::Rm(args) => {
