@@ -15,11 +15,15 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("text", &["containers"]),
     ("model", &["engine", "containers", "kernels"]),
     ("dataset", &["text", "kernels"]),
+    ("documents", &["text"]),
     ("train", &["engine", "model", "dataset", "kernels"]),
     ("generate", &["engine", "model", "text", "kernels"]),
     ("evaluate", &["engine", "model", "dataset", "generate", "text", "kernels"]),
     ("recipe", &["dataset", "sources", "train", "model"]),
-    ("stages", &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "train", "generate", "evaluate", "recipe"]),
+    (
+        "stages",
+        &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "documents", "train", "generate", "evaluate", "recipe"],
+    ),
     ("tunesmith", &["stages"]),
     ("xtask", &["recipe"]),
 ];

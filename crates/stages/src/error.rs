@@ -14,6 +14,9 @@ pub enum StageError {
     /// The rows.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
+    /// The documents and their store.
+    #[error(transparent)]
+    Documents(documents::DocumentError),
     /// The model's files.
     #[error(transparent)]
     Model(#[from] model::ModelError),
@@ -53,6 +56,17 @@ pub enum StageError {
     },
 }
 
+impl From<documents::DocumentError> for StageError {
+    fn from(error: documents::DocumentError) -> Self {
+        match error {
+            documents::DocumentError::Stopped => {
+                StageError::Stopped { help: Some("what was finished is in the store; the same command goes on".into()) }
+            }
+            other => StageError::Documents(other),
+        }
+    }
+}
+
 /// Exit status after Ctrl-C, as shells count it.
 const STOPPED: u8 = 130;
 
@@ -89,6 +103,7 @@ impl StageError {
             StageError::Source(sources::SourceError::Cancelled) | StageError::Stopped { .. } => return STOPPED,
             StageError::Source(e) => e.is_user_input(),
             StageError::Train(e) => e.is_user_input(),
+            StageError::Documents(e) => e.is_user_input(),
             // Loading and attaching judge the user's files; the engine's own refusals are failures of the work.
             StageError::Model(e) => !matches!(e, model::ModelError::Engine(_)),
             StageError::Evaluate(e) => {

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod chat;
+pub mod docs;
 pub mod doctor;
 mod environment;
 mod error;

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod chat;
+pub mod docs;
 pub mod doctor;
 pub mod eval;
 pub mod init;

@@ -1,0 +1,444 @@
+//! Many files into a store: in parallel, within bounded memory, so that one broken file stops nothing and a kill loses nothing that was finished.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+
+use rayon::prelude::*;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::block::{Extracted, PageSource};
+use crate::error::{DocumentError, Result};
+use crate::import::pdf::{Recognised, Recogniser};
+use crate::import::{self, Format, MAX_FILE_BYTES, ReadOptions};
+use crate::pdf::PagedReader;
+use crate::store::{NewFile, Store};
+
+/// What reads a page changes with this number: files read by another version are read again.
+const READER_VERSION: u32 = 1;
+/// Interpreting a page nests as deep as its forms do.
+const STACK: usize = 32 << 20;
+
+/// What to ingest and how.
+#[derive(Clone, Debug, Default)]
+pub struct IngestOptions {
+    /// Files and directories.
+    pub paths: Vec<PathBuf>,
+    /// What readers need to know.
+    pub read: ReadOptions,
+    /// Read again what has not changed.
+    pub again: bool,
+}
+
+/// What happens, for who watches.
+#[derive(Clone, Debug)]
+pub enum IngestEvent {
+    /// So many files were found.
+    Found(usize),
+    /// Pages of a file were read.
+    Pages(u32),
+    /// A file is done.
+    File {
+        /// Its name.
+        name: String,
+        /// Its encoding, of text formats.
+        encoding: Option<String>,
+        /// What was odd about it.
+        notes: Vec<String>,
+        /// Whether it was in the store already.
+        unchanged: bool,
+    },
+}
+
+/// A page or file that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Failed {
+    /// The file.
+    pub file: String,
+    /// The page, from 1; none: the file.
+    pub page: Option<u32>,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// The state of all files that were given, those that had not changed included.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct IngestReport {
+    /// Files that are in the store now.
+    pub files: usize,
+    /// Their pages.
+    pub pages: usize,
+    /// Pages that were recognised in pictures.
+    pub ocr_pages: usize,
+    /// Pages with nothing on them.
+    pub empty_pages: usize,
+    /// Pages and files that could not be read.
+    pub failed: Vec<Failed>,
+    /// Of the files, those that had not changed.
+    #[serde(skip)]
+    pub unchanged: usize,
+    /// Files of a directory that are no documents this program reads.
+    #[serde(skip)]
+    pub passed_over: usize,
+}
+
+/// Ingests. `each` hears what happens; `cancelled` is asked between files.
+///
+/// # Errors
+/// A path that does not exist; a store that cannot be written; a stop. Files that cannot be read are no error: they are in the report.
+pub fn run(
+    store: &mut Store,
+    options: &IngestOptions,
+    recogniser: Option<&dyn Recogniser>,
+    each: &mut dyn FnMut(IngestEvent),
+    cancelled: &dyn Fn() -> bool,
+) -> Result<IngestReport> {
+    let (files, passed_over) = collect(&options.paths)?;
+    each(IngestEvent::Found(files.len()));
+    let mut report = IngestReport { passed_over, ..IngestReport::default() };
+    let settings = settings(options, recogniser);
+    let threads = rayon::current_num_threads().max(1);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .stack_size(STACK)
+        .build()
+        .map_err(|e| DocumentError::Option { option: "--threads".into(), reason: e.to_string() })?;
+    let stop = AtomicBool::new(false);
+    let (send, receive) = mpsc::sync_channel::<Message>(threads * 2);
+    std::thread::scope(|scope| -> Result<()> {
+        let (stop, files) = (&stop, &files);
+        scope.spawn(move || {
+            pool.install(|| {
+                files.par_iter().for_each_with(send, |send, file| {
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let message = work(file, options, recogniser, send);
+                    // The receiver is gone only after an error of the store, which ends everything.
+                    let _ = send.send(message);
+                });
+            });
+        });
+        let outcome = serve(store, &receive, &settings, &mut report, each, &|| {
+            if cancelled() {
+                stop.store(true, Ordering::Relaxed);
+            }
+        });
+        stop.store(true, Ordering::Relaxed);
+        // Workers that wait to send must not wait for ever.
+        drop(receive);
+        outcome
+    })?;
+    if cancelled() {
+        return Err(DocumentError::Stopped);
+    }
+    report.failed.sort_by(|a, b| a.file.cmp(&b.file).then(a.page.cmp(&b.page)));
+    Ok(report)
+}
+
+enum Message {
+    /// Whether the store has a file.
+    Ask {
+        name: String,
+        sha256: String,
+        answer: mpsc::SyncSender<bool>,
+    },
+    /// A page that was recognised before, as it was kept.
+    AskPage {
+        sha256: String,
+        page: u32,
+        answer: mpsc::SyncSender<Option<String>>,
+    },
+    /// A recognised page, to be kept.
+    KeepPage {
+        sha256: String,
+        page: u32,
+        result: String,
+    },
+    Pages(u32),
+    Unchanged {
+        name: String,
+    },
+    Done {
+        name: String,
+        sha256: String,
+        bytes: u64,
+        outcome: std::result::Result<Extracted, String>,
+    },
+}
+
+fn work(file: &Path, options: &IngestOptions, recogniser: Option<&dyn Recogniser>, send: &mpsc::SyncSender<Message>) -> Message {
+    let name = name_of(file);
+    let failed = |sha256: String, bytes: u64, reason: String| Message::Done { name: name.clone(), sha256, bytes, outcome: Err(reason) };
+    let bytes = match load(file) {
+        Ok(bytes) => bytes,
+        Err(reason) => return failed(String::new(), 0, reason),
+    };
+    let (size, sha256) = (bytes.len() as u64, hash(&bytes));
+    if !options.again {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let asked = send.send(Message::Ask { name: name.clone(), sha256: sha256.clone(), answer });
+        if asked.is_ok() && answered.recv().unwrap_or(false) {
+            return Message::Unchanged { name };
+        }
+    }
+    let sender = std::sync::Mutex::new(send.clone());
+    let page_done = |n: u32| {
+        if let Ok(sender) = sender.lock() {
+            let _ = sender.try_send(Message::Pages(n));
+        }
+    };
+    let keeping =
+        recogniser.map(|inner| Keeping { inner, sha256: sha256.clone(), again: options.again, send: std::sync::Mutex::new(send.clone()) });
+    let recogniser = keeping.as_ref().map(|k| k as &dyn Recogniser);
+    match read(file, bytes, &options.read, recogniser, &page_done) {
+        Ok(extracted) => Message::Done { name, sha256, bytes: size, outcome: Ok(extracted) },
+        Err(DocumentError::Unreadable { reason, .. }) => failed(sha256, size, reason),
+        Err(e) => failed(sha256, size, e.to_string()),
+    }
+}
+
+/// A recogniser whose pages are kept in the store as they are done: the work of seconds each, which a kill must not lose.
+struct Keeping<'r> {
+    inner: &'r dyn Recogniser,
+    sha256: String,
+    again: bool,
+    send: std::sync::Mutex<mpsc::SyncSender<Message>>,
+}
+
+impl Keeping<'_> {
+    fn tell(&self, message: Message) -> Option<()> {
+        let send = self.send.lock().ok()?.clone();
+        send.send(message).ok()
+    }
+}
+
+impl Recogniser for Keeping<'_> {
+    fn recognise(&self, reader: &dyn PagedReader, page: usize, size: (f32, f32), hint: &str) -> std::result::Result<Recognised, String> {
+        let number = page as u32 + 1;
+        if !self.again {
+            let (answer, answered) = mpsc::sync_channel(1);
+            let asked = self.tell(Message::AskPage { sha256: self.sha256.clone(), page: number, answer });
+            let kept = asked.and_then(|()| answered.recv().ok().flatten());
+            if let Some(result) = kept.and_then(|text| serde_json::from_str(&text).ok()) {
+                return Ok(result);
+            }
+        }
+        let result = self.inner.recognise(reader, page, size, hint)?;
+        let text = serde_json::to_string(&result).unwrap_or_default();
+        self.tell(Message::KeepPage { sha256: self.sha256.clone(), page: number, result: text });
+        Ok(result)
+    }
+
+    fn settings(&self) -> String {
+        self.inner.settings()
+    }
+}
+
+/// Reads one file, whatever it is.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read(
+    path: &Path,
+    bytes: Vec<u8>,
+    options: &ReadOptions,
+    recogniser: Option<&dyn Recogniser>,
+    page_done: &(dyn Fn(u32) + Sync),
+) -> Result<Extracted> {
+    let unreadable = |reason: &str| DocumentError::Unreadable { path: path.to_path_buf(), reason: reason.into() };
+    if bytes.is_empty() {
+        return Err(unreadable("the file is empty"));
+    }
+    let format = Format::detect(path, &bytes).ok_or_else(|| unreadable("not a kind of file that this program reads"))?;
+    match format {
+        Format::Pdf => import::pdf::read(path, bytes, options, recogniser, page_done),
+        Format::Docx | Format::Xlsx => import::read_office(format, path, &bytes),
+        Format::Picture => import::pdf::read_picture(path, &bytes, recogniser, page_done),
+        Format::Html | Format::Markdown | Format::Text => import::read_text_like(format, path, &bytes, options),
+    }
+}
+
+fn serve(
+    store: &mut Store,
+    receive: &mpsc::Receiver<Message>,
+    settings: &str,
+    report: &mut IngestReport,
+    each: &mut dyn FnMut(IngestEvent),
+    look: &dyn Fn(),
+) -> Result<()> {
+    loop {
+        look();
+        let message = match receive.recv_timeout(std::time::Duration::from_millis(100)) {
+            Ok(message) => message,
+            Err(mpsc::RecvTimeoutError::Timeout) => continue,
+            Err(mpsc::RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        match message {
+            Message::Ask { name, sha256, answer } => {
+                // One that does not wait any more is gone with everything else.
+                let _ = answer.send(store.has(&name, &sha256, settings)?);
+            }
+            Message::AskPage { sha256, page, answer } => {
+                let _ = answer.send(store.recognised(&sha256, page, settings)?);
+            }
+            Message::KeepPage { sha256, page, result } => store.put_recognised(&sha256, page, settings, &result)?,
+            Message::Pages(n) => each(IngestEvent::Pages(n)),
+            Message::Unchanged { name } => {
+                let file = store.find(&name)?;
+                let failures = store.failures(&file)?;
+                report.unchanged += 1;
+                report.files += 1;
+                report.pages += file.pages as usize;
+                report.ocr_pages += file.ocr_pages as usize;
+                report.empty_pages += file.empty_pages as usize;
+                report.failed.extend(failures.into_iter().map(|f| Failed { file: name.clone(), page: f.page, reason: f.reason }));
+                each(IngestEvent::File { name, encoding: file.encoding, notes: Vec::new(), unchanged: true });
+            }
+            Message::Done { name, sha256, bytes, outcome } => {
+                let new = NewFile { name: &name, sha256: &sha256, bytes, settings, outcome: outcome.as_ref().map_err(String::as_str) };
+                store.put(&new)?;
+                let (encoding, notes) = match outcome {
+                    Ok(extracted) => {
+                        count(report, &name, &extracted);
+                        (extracted.encoding, extracted.notes)
+                    }
+                    Err(reason) => {
+                        report.failed.push(Failed { file: name.clone(), page: None, reason });
+                        (None, Vec::new())
+                    }
+                };
+                each(IngestEvent::File { name, encoding, notes, unchanged: false });
+            }
+        }
+    }
+}
+
+fn count(report: &mut IngestReport, name: &str, extracted: &Extracted) {
+    report.files += 1;
+    report.pages += extracted.pages.len();
+    for page in &extracted.pages {
+        match page.source {
+            PageSource::Ocr => report.ocr_pages += 1,
+            PageSource::Empty => report.empty_pages += 1,
+            PageSource::Failed => {
+                let reason = page.reason.clone().unwrap_or_default();
+                report.failed.push(Failed { file: name.into(), page: Some(page.number), reason });
+            }
+            PageSource::Text => {}
+        }
+    }
+    report.failed.extend(extracted.failures.iter().map(|f| Failed { file: name.into(), page: f.page, reason: f.reason.clone() }));
+}
+
+/// What was read with other settings is read again.
+fn settings(options: &IngestOptions, recogniser: Option<&dyn Recogniser>) -> String {
+    let encoding = options.read.encoding.as_deref().unwrap_or("auto");
+    let ocr = recogniser.map_or("none".to_owned(), Recogniser::settings);
+    format!("reader {READER_VERSION}; encoding {encoding}; ocr {ocr}")
+}
+
+/// All files under the given paths, sorted, each once; and how many files of directories are of no known kind.
+fn collect(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, usize)> {
+    let mut files = BTreeSet::new();
+    let mut passed_over = 0;
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        let kind = std::fs::metadata(path).map_err(|e| DocumentError::io(path, "read", e))?;
+        if !kind.is_dir() {
+            files.insert(path.clone());
+            continue;
+        }
+        let mut directories = vec![path.clone()];
+        while let Some(directory) = directories.pop() {
+            // A link that leads back to a directory above must not lead round for ever.
+            let real = std::fs::canonicalize(&directory).map_err(|e| DocumentError::io(&directory, "read", e))?;
+            if !seen.insert(real) {
+                continue;
+            }
+            let entries = std::fs::read_dir(&directory).map_err(|e| DocumentError::io(&directory, "read", e))?;
+            for entry in entries {
+                let entry = entry.map_err(|e| DocumentError::io(&directory, "read", e))?.path();
+                let hidden = entry.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '~']));
+                if hidden {
+                    continue;
+                }
+                if entry.is_dir() {
+                    directories.push(entry);
+                } else if Format::from_name(&entry).is_some() {
+                    files.insert(entry);
+                } else {
+                    passed_over += 1;
+                }
+            }
+        }
+    }
+    Ok((files.into_iter().collect(), passed_over))
+}
+
+/// The name in the store: the path as it was given, with forward slashes, without `./`.
+fn name_of(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('\\', "/");
+    text.strip_prefix("./").unwrap_or(&text).to_owned()
+}
+
+fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
+    let size = std::fs::metadata(path).map_err(|e| format!("cannot read: {e}"))?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!("it has {} MB; files above {} MB are not read", size >> 20, MAX_FILE_BYTES >> 20));
+    }
+    std::fs::read(path).map_err(|e| format!("cannot read: {e}"))
+}
+
+/// SHA-256 in hexadecimal.
+pub fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ingest(store: &mut Store, dir: &Path) -> IngestReport {
+        let options = IngestOptions { paths: vec![dir.to_path_buf()], ..IngestOptions::default() };
+        run(store, &options, None, &mut |_| {}, &|| false).unwrap()
+    }
+
+    #[test]
+    fn a_folder_is_ingested_and_only_changes_are_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let docs = dir.path().join("docs/sub");
+        std::fs::create_dir_all(&docs).unwrap();
+        std::fs::write(docs.join("a.txt"), "甲方\n\n乙方").unwrap();
+        std::fs::write(docs.join("b.md"), "# T\n\ntext").unwrap();
+        std::fs::write(docs.join("c.pdf"), "no pdf").unwrap();
+        std::fs::write(docs.join("d.txt"), "").unwrap();
+        std::fs::write(docs.join("e.exe"), "MZ").unwrap();
+        std::fs::write(docs.join("f.txt"), "   ").unwrap();
+        let mut store = Store::create(&dir.path().join("store")).unwrap();
+        let first = ingest(&mut store, &dir.path().join("docs"));
+        assert_eq!((first.files, first.pages, first.empty_pages, first.unchanged, first.passed_over), (3, 3, 1, 0, 1));
+        let failed: Vec<(&str, bool)> = first.failed.iter().map(|f| (f.file.rsplit('/').next().unwrap(), f.page.is_none())).collect();
+        assert_eq!(failed, [("c.pdf", true), ("d.txt", true)]);
+
+        std::fs::write(docs.join("a.txt"), "changed").unwrap();
+        let second = ingest(&mut store, &dir.path().join("docs"));
+        assert_eq!((second.files, second.unchanged), (3, 2));
+        let file = store.find("sub/a.txt").unwrap();
+        assert_eq!(store.blocks(&file).unwrap()[0].text, "changed");
+        assert_eq!(IngestReport { unchanged: 0, ..first }.failed, second.failed);
+    }
+
+    #[test]
+    fn a_stop_is_heard_and_missing_paths_are_named() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.txt"), "a").unwrap();
+        let mut store = Store::create(&dir.path().join("store")).unwrap();
+        let options = |path: &str| IngestOptions { paths: vec![dir.path().join(path)], ..IngestOptions::default() };
+        assert!(matches!(run(&mut store, &options("a.txt"), None, &mut |_| {}, &|| true), Err(DocumentError::Stopped)));
+        let error = run(&mut store, &options("none"), None, &mut |_| {}, &|| false).unwrap_err();
+        assert!(error.is_user_input() && error.to_string().contains("none"));
+    }
+}

@@ -1,0 +1,157 @@
+//! Damaged and hostile files: an error or what can be read, never a panic, never unbounded time or memory.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use documents::import::ReadOptions;
+use documents::{Extracted, ingest};
+
+fn read(name: &str, bytes: Vec<u8>) -> documents::Result<Extracted> {
+    ingest::read(Path::new(name), bytes, &ReadOptions::default(), None, &|_| {})
+}
+
+fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+}
+
+/// A PDF of given objects (from number 1) with a correct table.
+fn pdf(objects: &[String]) -> Vec<u8> {
+    let mut out = b"%PDF-1.7\n".to_vec();
+    let mut offsets = Vec::new();
+    for (i, object) in objects.iter().enumerate() {
+        offsets.push(out.len());
+        out.extend(format!("{} 0 obj\n{object}\nendobj\n", i + 1).bytes());
+    }
+    let start = out.len();
+    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
+    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
+    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
+    out
+}
+
+fn page(contents: usize) -> String {
+    format!(
+        "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents {contents} 0 R /Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> /XObject << /X {contents} 0 R >> >> >>"
+    )
+}
+
+fn stream(dictionary: &str, data: &str) -> String {
+    format!("<< {dictionary} /Length {} >>\nstream\n{data}\nendstream", data.len())
+}
+
+/// A small stream of numbers that look random.
+fn random(seed: u64) -> impl FnMut() -> u64 {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    }
+}
+
+#[test]
+fn truncated_and_flipped_files_do_not_panic() {
+    // The small ones: a page takes no time even in the test profile.
+    for name in ["en-one.pdf", "zh-cid.pdf", "locked.pdf", "lease.docx", "lease.xlsx"] {
+        let whole = fixture(name);
+        let mut next = random(whole.len() as u64);
+        for round in 0..24 {
+            let mut bytes = whole.clone();
+            if round % 3 == 0 {
+                bytes.truncate(next() as usize % whole.len());
+            } else {
+                for _ in 0..=round {
+                    let at = next() as usize % bytes.len();
+                    bytes[at] ^= 1 << (next() % 8);
+                }
+            }
+            // Either outcome is right; an error says something.
+            if let Err(e) = read(name, bytes) {
+                assert!(e.to_string().len() > name.len() + 5, "{e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn missing_pages_are_counted() {
+    let objects = [
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        "<< /Type /Pages /Kids [3 0 R 9 0 R] /Count 2 >>".to_owned(),
+        page(4),
+        stream("", "BT /F 12 Tf 20 200 Td (All that is left) Tj ET"),
+    ];
+    let got = read("a.pdf", pdf(&objects)).unwrap();
+    assert_eq!((got.pages.len(), got.declared_pages), (1, Some(2)));
+    assert!(got.failures[0].reason.contains("2 pages") && got.failures[0].reason.contains("only 1"));
+    assert_eq!(got.blocks[0].text, "All that is left");
+}
+
+#[test]
+fn circles_end() {
+    // A page tree that holds itself, a form that draws itself, a content array that is itself.
+    let catalog = || "<< /Type /Catalog /Pages 2 0 R >>".to_owned();
+    let tree =
+        [catalog(), "<< /Type /Pages /Kids [2 0 R 3 0 R] /Count 2 >>".to_owned(), page(4), stream("", "BT /F 9 Tf 9 9 Td (x y) Tj ET")];
+    assert_eq!(read("a.pdf", pdf(&tree)).unwrap().pages.len(), 1);
+    let pages = || "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned();
+    let form = [
+        catalog(),
+        pages(),
+        page(4),
+        stream("/Type /XObject /Subtype /Form /BBox [0 0 300 300] /Resources << /XObject << /X 4 0 R >> >>", "/X Do /X Do"),
+    ];
+    assert_eq!(read("a.pdf", pdf(&form)).unwrap().pages.len(), 1);
+    let contents = [catalog(), pages(), page(4), "[4 0 R 4 0 R]".to_owned()];
+    assert!(read("a.pdf", pdf(&contents)).is_ok_and(|e| e.pages.len() == 1));
+    let reference = [catalog(), pages(), page(4), "4 0 R".to_owned()];
+    assert!(read("a.pdf", pdf(&reference)).is_ok_and(|e| e.pages.len() == 1));
+}
+
+#[test]
+fn bombs_are_refused() {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+    let blanks = vec![b' '; 1 << 20];
+    (0..300).for_each(|_| zip.write_all(&blanks).unwrap());
+    let bytes = zip.finish().unwrap().into_inner();
+    assert!(bytes.len() < 1 << 20);
+    assert!(read("a.docx", bytes).unwrap_err().to_string().contains("unpacks to more"));
+    let deep = format!("<w:document>{}", "<w:p>".repeat(100_000));
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("word/document.xml", zip::write::SimpleFileOptions::default()).unwrap();
+    zip.write_all(deep.as_bytes()).unwrap();
+    assert!(read("a.docx", zip.finish().unwrap().into_inner()).unwrap_err().to_string().contains("nest"));
+}
+
+#[test]
+fn ten_thousand_pages_are_read() {
+    let kids: Vec<String> = (0..10_000).map(|i| format!("{} 0 R", i + 5)).collect();
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{}] /Count 10000 >>", kids.join(" ")),
+        "null".to_owned(),
+        stream("", "BT /F 12 Tf 20 200 Td (One of many pages.) Tj ET"),
+    ];
+    objects.extend((0..10_000).map(|_| page(4)));
+    let got = read("a.pdf", pdf(&objects)).unwrap();
+    assert_eq!((got.pages.len(), got.blocks.len(), got.failures.len()), (10_000, 10_000, 0));
+    assert_eq!(got.blocks[9_999].page(), 10_000);
+}
+
+#[test]
+fn not_documents_are_told() {
+    for (name, bytes, word) in [
+        ("a.pdf", b"".to_vec(), "empty"),
+        ("a.pdf", b"hello".to_vec(), "not a PDF"),
+        ("a.docx", b"hello".to_vec(), "archive"),
+        ("a.xlsx", [0xD0, 0xCF, 0x11, 0xE0, 0, 0].to_vec(), "encrypted"),
+        ("a.png", b"\x89PNG\r\n\x1a\nxx".to_vec(), "PNG"),
+        ("a.jpg", b"\xFF\xD8\xFF\xE0abc".to_vec(), "JPEG"),
+        ("a.bin", vec![0, 1, 2, 3, 255, 0], "not a kind of file"),
+    ] {
+        let error = read(name, bytes).unwrap_err();
+        assert!(error.to_string().contains(word) && error.is_user_input(), "{error}");
+    }
+}
