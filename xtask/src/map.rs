@@ -18,8 +18,9 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("train", &["engine", "model", "dataset", "kernels"]),
     ("generate", &["engine", "model", "text", "kernels"]),
     ("evaluate", &["engine", "model", "dataset", "generate", "text", "kernels"]),
+    ("annotate", &["dataset", "evaluate"]),
     ("recipe", &["dataset", "sources", "train", "model"]),
-    ("stages", &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "train", "generate", "evaluate", "recipe"]),
+    ("stages", &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "train", "generate", "evaluate", "annotate", "recipe"]),
     ("tunesmith", &["stages"]),
     ("xtask", &["recipe"]),
 ];
