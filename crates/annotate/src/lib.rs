@@ -6,6 +6,8 @@
 //! correction is new evidence, an undo hides and is itself remembered.
 
 pub mod error;
+pub mod split;
+pub mod status;
 pub mod store;
 pub mod view;
 

@@ -10,6 +10,7 @@ pub mod eval;
 mod fetch;
 pub mod human;
 pub mod init;
+pub mod label;
 mod manifest;
 mod measure;
 pub mod merge;

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod doctor;
 pub mod eval;
 pub mod init;
+pub mod label;
 pub mod merge;
 pub mod plan;
 pub mod predict;
