@@ -139,6 +139,9 @@ pub fn write(text: &str, statement: &Statement, losses: &mut Losses) -> String {
     for (i, label) in labels.iter().enumerate().filter(|(_, l)| !l.id.is_empty()) {
         by_id.entry(&label.id).or_default().push(i);
     }
+    let unused: Vec<&str> = native_of(&statement.native, Format::Brat)
+        .and_then(|f| f.get("unused")?.as_array())
+        .map_or_else(Vec::new, |list| list.iter().filter_map(Value::as_str).collect());
     let mut out = String::with_capacity(original.len());
     for (line, label) in &parsed.lines {
         let Some(label) = label else {
@@ -153,7 +156,13 @@ pub fn write(text: &str, statement: &Statement, losses: &mut Losses) -> String {
             let left = || by_id.get(label.id.as_str()).into_iter().flatten().copied().filter(|&i| left[i].is_some());
             left().find(|&i| same(&labels[i], label)).or_else(|| left().next())
         };
-        let Some(now) = at.and_then(|i| left[i].take()) else { continue };
+        let Some(now) = at.and_then(|i| left[i].take()) else {
+            // A line that could not be used is not one that somebody deleted.
+            if unused.contains(&tag(label).as_str()) {
+                out.push_str(line);
+            }
+            continue;
+        };
         if same(now, label) {
             out.push_str(line);
         } else if let Some(new) = format_label(text, now) {
@@ -172,6 +181,14 @@ pub fn write(text: &str, statement: &Statement, losses: &mut Losses) -> String {
         }
     }
     out
+}
+
+/// How a line is recognised: by its name, or by what it says where it has none.
+pub(super) fn tag(label: &Label) -> String {
+    match &label.body {
+        Body::Equiv { label, members } => format!("* {label} {}", members.join(" ")),
+        _ => label.id.clone(),
+    }
 }
 
 /// Whether a label says what a line says; the line's surface is no part of it, and offsets were settled for both alike.

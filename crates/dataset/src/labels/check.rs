@@ -133,8 +133,8 @@ fn same(found: &str, surface: &Surface) -> bool {
         let bare = |text: &str| text.chars().filter(|c| !c.is_whitespace()).collect::<String>();
         return bare(found) == bare(&surface.text);
     }
-    let flat = |text: &str| text.replace("\r\n", " ").replace(['\r', '\n', '\t'], " ");
-    flat(found) == flat(&surface.text)
+    // Tools write line ends as spaces, leave blanks at the end of a line, and cut those of a span.
+    found.split_whitespace().eq(surface.text.split_whitespace())
 }
 
 /// How a file's spans fit, gathered over all of it before any is used.
@@ -227,6 +227,7 @@ pub fn settle(document: &mut Document, verdict: Verdict, losses: &mut Losses) ->
     let mut recounted = 0;
     for statement in &mut document.statements {
         let mut gone: Vec<String> = Vec::new();
+        let mut unused: Vec<serde_json::Value> = Vec::new();
         statement.labels.retain_mut(|label| {
             let Body::Span { ranges, surface, .. } = &mut label.body else { return true };
             let surface = surface.take();
@@ -243,17 +244,22 @@ pub fn settle(document: &mut Document, verdict: Verdict, losses: &mut Losses) ->
                 ways => format!("the offsets fit as {}, but not all spans of the file do", ways.join(" or ")),
             };
             losses.add("spans", 1, reason);
+            unused.push(super::brat::tag(label).into());
             gone.push(std::mem::take(&mut label.id));
             false
         });
-        drop_dangling(statement, gone, losses);
+        drop_dangling(statement, gone, &mut unused, losses);
+        if let Some(native) = statement.native.as_mut().filter(|n| n.format == super::Format::Brat && !unused.is_empty()) {
+            // What cannot be used is written back all the same.
+            native.fields.insert("unused".into(), unused.into());
+        }
     }
     document.text = text;
     recounted
 }
 
 /// Leaves out what refers to labels that are gone, and what refers to that.
-fn drop_dangling(statement: &mut super::Statement, mut gone: Vec<String>, losses: &mut Losses) {
+fn drop_dangling(statement: &mut super::Statement, mut gone: Vec<String>, unused: &mut Vec<serde_json::Value>, losses: &mut Losses) {
     gone.retain(|id| !id.is_empty());
     while !gone.is_empty() {
         let mut next = Vec::new();
@@ -262,6 +268,7 @@ fn drop_dangling(statement: &mut super::Statement, mut gone: Vec<String>, losses
                 return true;
             }
             losses.add(label.body.kind(), 1, "what they refer to was left out");
+            unused.push(super::brat::tag(label).into());
             if !label.id.is_empty() {
                 next.push(std::mem::take(&mut label.id));
             }

@@ -214,6 +214,7 @@ fn write_labels(row: &mut Map<String, Value>, statement: &Statement, losses: &mu
         .and_then(|fields| fields.get("forms")?.as_array())
         .map(|forms| forms.iter().filter_map(|f| Some((f.get(0)?.as_str()?, f.get(1)?.as_str()?))).collect())
         .unwrap_or_default();
+    let own = native_of(&statement.native, Format::Doccano).is_some();
     let shape_of = |key: &str| forms.iter().find(|(k, _)| *k == key).map(|(_, shape)| *shape);
     let relations = statement.labels.iter().any(|l| matches!(l.body, Body::Relation { .. }));
     let spans = statement.labels.iter().any(|l| l.span().is_some());
@@ -271,7 +272,7 @@ fn write_labels(row: &mut Map<String, Value>, statement: &Statement, losses: &mu
                     fields.insert("label".into(), name.as_str().into());
                     fields.insert("start_offset".into(), start.into());
                     fields.insert("end_offset".into(), end.into());
-                    fields.extend(label.native.clone());
+                    fields.extend(label.native.clone().into_iter().filter(|_| own));
                     if label.id.is_empty() {
                         fields.shift_remove("id");
                     }
@@ -295,7 +296,7 @@ fn write_labels(row: &mut Map<String, Value>, statement: &Statement, losses: &mu
                 fields.insert("from_id".into(), reference(from));
                 fields.insert("to_id".into(), reference(to));
                 fields.insert("type".into(), name.as_str().into());
-                fields.extend(label.native.clone());
+                fields.extend(label.native.clone().into_iter().filter(|_| own));
                 push("relations", fields.into());
             }
             _ => {}

@@ -135,7 +135,9 @@ impl Writer {
             Kind::Ordered => {
                 for (place, row) in prodigy::write(document, losses) {
                     let line = serde_json::Value::Object(row).to_string();
-                    self.rows.push((place.unwrap_or(u64::MAX), line));
+                    // Without a place of its own a row stays behind the one before it.
+                    let place = place.or(self.rows.last().map(|(place, _)| *place)).unwrap_or(0);
+                    self.rows.push((place, line));
                 }
                 return Ok(());
             }
@@ -168,7 +170,7 @@ impl Writer {
             let named = !current.author.name.is_empty() && format != Format::Csv;
             self.losses.add("annotators", usize::from(named), format!("{format} does not say who labelled"));
         }
-        if document.native.as_ref().is_some_and(|n| n.format != format && !matches!(n.format, Format::Csv | Format::Brat)) {
+        if document.native.as_ref().is_some_and(|n| n.format != format && n.format.has_own_fields()) {
             self.losses.add("fields", 1, "documents have fields that only another format understands");
         }
     }

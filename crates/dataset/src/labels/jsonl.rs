@@ -352,12 +352,13 @@ pub fn write(document: &Document, current: Option<&Statement>, detail: Detail) -
         _ => false,
     };
     if let Some(current) = current {
-        write_statement(&mut row, &document.text, current, detail == Detail::Full && !simple);
+        let all = detail == Detail::Full && simple;
+        write_statement(&mut row, &document.text, current, detail == Detail::Plain || simple, all);
     }
     if detail == Detail::Full && !simple {
         let said = spoken.iter().map(|statement| {
             let mut fields = Map::new();
-            write_statement(&mut fields, &document.text, statement, false);
+            write_statement(&mut fields, &document.text, statement, true, true);
             if let Some(native) = &statement.native {
                 // Plain strings and JSON: it cannot fail to serialise.
                 fields.insert("native".into(), serde_json::to_value(native).unwrap_or_default());
@@ -396,7 +397,8 @@ fn is_known(key: &str) -> bool {
     LABELS.contains(&key) || STATEMENT.contains(&key) || DOCUMENT.contains(&key)
 }
 
-fn write_statement(row: &mut Map<String, Value>, text: &str, statement: &Statement, labels_only: bool) {
+/// `who`: with the author and the answer; `natives`: with what only a format understands.
+fn write_statement(row: &mut Map<String, Value>, text: &str, statement: &Statement, who: bool, natives: bool) {
     let mut classes = Vec::new();
     let mut by_key: [Vec<Value>; LABELS.len()] = Default::default();
     for label in &statement.labels {
@@ -409,7 +411,7 @@ fn write_statement(row: &mut Map<String, Value>, text: &str, statement: &Stateme
         if !label.id.is_empty() {
             fields.insert("id".into(), label.id.as_str().into());
         }
-        if !label.native.is_empty() {
+        if natives && !label.native.is_empty() {
             fields.insert("native".into(), label.native.clone().into());
         }
         if let Some(at) = LABELS.iter().position(|k| *k == key) {
@@ -432,7 +434,7 @@ fn write_statement(row: &mut Map<String, Value>, text: &str, statement: &Stateme
             row.insert((*key).to_owned(), list.into());
         }
     }
-    if labels_only {
+    if !who {
         return;
     }
     if !statement.author.name.is_empty() {

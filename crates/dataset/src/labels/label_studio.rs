@@ -250,7 +250,7 @@ fn write_statement(document: &Document, statement: &Statement, losses: &mut Loss
     let native = native_of(&statement.native, Format::LabelStudio);
     let mut fields = native.cloned().unwrap_or_default();
     if native.is_none() {
-        if statement.native.is_some() {
+        if statement.native.as_ref().is_some_and(|n| n.format.has_own_fields()) {
             losses.add("fields", 1, "rows have fields that only another format understands");
         }
         if statement.author.kind.is_human() {

@@ -67,6 +67,11 @@ impl Format {
         }
     }
 
+    /// Whether what is kept for the format beside the labels is the file's own, and not just how it was spelled.
+    pub(crate) fn has_own_fields(self) -> bool {
+        matches!(self, Format::Conll | Format::LabelStudio | Format::Labelbox | Format::Prodigy)
+    }
+
     /// The format of that name; `_` counts as `-`.
     pub fn of_name(name: &str) -> Option<Format> {
         let name = name.to_ascii_lowercase().replace('_', "-");
@@ -531,9 +536,8 @@ pub(crate) fn count_unsayable(losses: &mut Losses, statement: &Statement, format
             losses.add(kind, 1, format!("{format} has no place for them"));
         }
     }
-    if statement.native.as_ref().is_some_and(|n| n.format != format) {
-        let native = statement.native.as_ref().map_or(Format::Jsonl, |n| n.format);
-        losses.add("fields", 1, format!("rows have fields that only {native} understands"));
+    if let Some(native) = statement.native.as_ref().filter(|n| n.format != format && n.format.has_own_fields()) {
+        losses.add("fields", 1, format!("rows have fields that only {} understands", native.format));
     }
 }
 

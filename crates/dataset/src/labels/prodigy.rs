@@ -187,26 +187,26 @@ fn relation(item: &Value, labels: &mut Vec<Label>, tokens: &Tokens) -> Result<La
     let fields = item.as_object().ok_or("is no object")?;
     let mut args = Vec::new();
     for (role, at) in [("head", "head_span"), ("child", "child_span")] {
-        let token = offset(fields.get(role)).ok_or_else(|| format!("{role} is no token"))?;
-        let range = match fields.get(at).and_then(Value::as_object) {
-            Some(span) => [offset(span.get("start")), offset(span.get("end"))].iter().copied().collect::<Option<Vec<_>>>(),
-            None => None,
-        };
+        let token = offset(fields.get(role));
+        let bounds = |span: &Map<String, Value>| Some([offset(span.get("start"))?, offset(span.get("end"))?]);
+        let range = fields.get(at).and_then(Value::as_object).and_then(bounds);
+        let end = token.and_then(|token| tokens.range(token)).map(|[_, end]| end);
         let known = labels.iter().find(|label| {
-            label.span().is_some_and(|(_, ranges)| match &range {
-                Some(range) => ranges[0][..] == range[..],
-                None => tokens.range(token).is_some_and(|[_, end]| ranges[0][1] == end),
+            label.span().is_some_and(|(_, ranges)| match range {
+                Some(range) => ranges[0] == range,
+                None => end == Some(ranges[0][1]),
             })
         });
         let id = match known {
             Some(label) => label.id.clone(),
             None => {
-                let found = match &range {
-                    Some(range) => [range[0], range[1]],
-                    None => tokens.range(token).ok_or_else(|| format!("{role}: there is no token {token}"))?,
-                };
-                let id = format!("t{token}");
-                let mut label = Label::named(id.clone(), Body::span("", found[0], found[1]));
+                let found = range.or(token.and_then(|token| tokens.range(token)));
+                let [start, end] = found.ok_or_else(|| match token {
+                    Some(token) => format!("{role}: there is no token {token}"),
+                    None => format!("{role} is no token"),
+                })?;
+                let id = format!("t{start}-{end}");
+                let mut label = Label::named(id.clone(), Body::span("", start, end));
                 label.native.insert("implicit".into(), true.into());
                 labels.push(label);
                 id
@@ -272,6 +272,7 @@ fn row(document: &Document, statement: &Statement, losses: &mut Losses) -> Map<S
     });
     let first = |start: usize| tokens.iter().find(|(_, [s, e])| *s <= start && start < *e).map(|(id, _)| *id);
     let last = |end: usize| tokens.iter().find(|(_, [s, e])| *s < end && end <= *e).map(|(id, _)| *id);
+    let nothing = Map::new();
     let mut list = Vec::new();
     for (label, name, ranges) in &spans {
         if label.native.get("implicit").is_some() {
@@ -284,16 +285,17 @@ fn row(document: &Document, statement: &Statement, losses: &mut Losses) -> Map<S
         let mut fields = Map::new();
         fields.insert("start".into(), start.into());
         fields.insert("end".into(), end.into());
-        if !label.native.contains_key("token_start")
+        let own = if native.is_some() { &label.native } else { &nothing };
+        if !own.contains_key("token_start")
             && let (Some(first), Some(last)) = (first(start), last(end))
         {
             fields.insert("token_start".into(), first.into());
             fields.insert("token_end".into(), last.into());
         }
-        if !label.native.contains_key("label") {
+        if !own.contains_key("label") {
             fields.insert("label".into(), (*name).into());
         }
-        fields.extend(label.native.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
+        fields.extend(own.iter().filter(|(_, v)| !v.is_null()).map(|(k, v)| (k.clone(), v.clone())));
         list.push(Value::Object(fields));
     }
     if !list.is_empty() || had("spans") {
@@ -323,7 +325,7 @@ fn row(document: &Document, statement: &Statement, losses: &mut Losses) -> Map<S
             fields.insert(format!("{role}_span"), span);
         }
         fields.insert("label".into(), name.as_str().into());
-        if !label.native.is_empty() {
+        if native.is_some() && !label.native.is_empty() {
             // The row's own relation: what it had, and no more.
             fields.retain(|key, _| key == "label" || label.native.contains_key(key));
             fields.extend(label.native.clone());
