@@ -118,7 +118,7 @@ mod tests {
         let given = json!({"id": "c1", "text": "很好", "label": "pos", "file": "a.pdf", "page": 3, "range": [0, 2],
             "source": {"file": "a.pdf", "sha256": "00", "page": 3, "page_end": 3, "start": 0, "end": 2}, "other": 1});
         std::fs::write(&path, format!("{given}\n{}\n", json!({"text": "b", "label": "pos", "source": "rt", "file": "x"}))).unwrap();
-        let task: TaskSpec = serde_json::from_value(json!({"type": "classify", "prompt": "{text}:", "labels": ["pos"]})).unwrap();
+        let task: TaskSpec = serde_json::from_value(json!({"type": "classify", "prompt": "{text}:", "labels": ["pos", "neg"]})).unwrap();
         let rows: Vec<_> = load(&[path], &SourceEntry::default(), &task).unwrap().samples.iter().map(row).collect();
         for key in ["id", "source", "file", "page", "range"] {
             assert_eq!(rows[0].get(key), given.get(key), "{key}");

@@ -101,9 +101,10 @@ impl<'t> Ruler<'t> {
         };
         let start = find(start)?;
         let end = if inclusive {
-            // One code point further than the one that the end names, which may be any unit of it.
+            // One code point further than the one whose first or last unit the end names.
             let last = positions.partition_point(|&p| p <= end).checked_sub(1)?;
-            (last + 1 < positions.len()).then_some(last + 1)?
+            let after = *positions.get(last + 1)?;
+            (positions[last] == end || after == end + 1).then_some(last + 1)?
         } else {
             find(end)?
         };
@@ -343,8 +344,8 @@ mod tests {
     #[test]
     fn without_surfaces_only_the_single_possible_way_is_taken() {
         // The end lies outside in code points; as UTF-16 it fits, as bytes it would cut a character in two.
-        let (ranges, way, ..) = settled(document("x😀é", &[(1, 4, None)]));
-        assert_eq!((ranges, way.as_str()), (vec![vec![[1, 3]]], "UTF-16"));
+        let (ranges, way, ..) = settled(document("é😀", &[(0, 3, None)]));
+        assert_eq!((ranges, way.as_str()), (vec![vec![[0, 2]]], "UTF-16"));
         let (ranges, way, _, losses) = settled(document("ab\u{e9}", &[(0, 9, None)]));
         assert_eq!((ranges.len(), way.as_str(), losses.count("spans")), (0, "", 1));
     }
