@@ -48,10 +48,46 @@ impl Current {
 
 /// A question that is settled by itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Question {
+pub enum Question {
+    /// Classes of a group.
     Class(String),
+    /// Spans and all that hangs on them.
     Spans,
+    /// Free texts, questions and whatever only a format understands.
     Texts,
+}
+
+impl std::fmt::Display for Question {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Question::Class(group) if group.is_empty() => f.write_str("class"),
+            Question::Class(group) => f.write_str(group),
+            Question::Spans => f.write_str("spans"),
+            Question::Texts => f.write_str("texts"),
+        }
+    }
+}
+
+/// What a person says on a question, last words only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opinion<'s> {
+    /// Who.
+    pub author: &'s Author,
+    /// The labels that the person stands by.
+    pub labels: Vec<&'s Label>,
+}
+
+/// What people (not the adjudicator) say on each question; who only rejected has no opinion of their own.
+pub fn opinions<'s>(statements: &'s [Statement], actions: &[i64]) -> BTreeMap<Question, Vec<Opinion<'s>>> {
+    let mut all = BTreeMap::new();
+    for (question, voices) in voices(statements, actions) {
+        let people = voices.into_iter().filter(|v| v.author.kind == AuthorKind::Human && (!v.accepted.is_empty() || v.rejected.is_empty()));
+        let people: Vec<Opinion> = people.map(|v| Opinion { author: v.author, labels: v.accepted }).collect();
+        if !people.is_empty() {
+            all.insert(question, people);
+        }
+    }
+    all
 }
 
 fn question(body: &Body) -> Question {

@@ -6,6 +6,7 @@ mod commands;
 mod output;
 mod screen;
 mod stop;
+mod terminal;
 
 use std::process::ExitCode;
 

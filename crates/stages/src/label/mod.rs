@@ -1,7 +1,11 @@
 //! `tunesmith label …`: files of labels into a store and out of it, and the work on what is in it. One file a verb.
 
+pub mod adjudicate;
+pub mod agree;
+pub mod annotate;
 pub mod export;
 pub mod import;
+pub mod queue;
 pub mod status;
 pub mod undo;
 
@@ -15,6 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Result, StageError};
 
+pub use ::annotate::session::{Key, Piece, Screen, Style, Task};
 pub use dataset::labels::conll::Scheme;
 pub use dataset::labels::import::{LabelsAre, ReadOptions};
 pub use dataset::labels::{AuthorKind, Format, Lost};

@@ -42,6 +42,43 @@ rows of one document stay together and val.jsonl and test.jsonl hold labels of p
 
 JSON keys: output, documents, labelled, unresolved, lost [{what, count, reason}], split {train, val, test, left_out}")]
     Export(Export),
+    /// Label documents in the terminal, by keys
+    #[command(after_help = "Examples:
+  tunesmith label annotate --store project --classes neg,pos
+  tunesmith label annotate --store project --annotator kim --task spans
+  tunesmith label annotate --store project --strategy uncertainty --limit 50
+
+A digit is a class (or a span's type), s passes a document over, u takes the last answer back, ? shows all keys. Every
+answer is in the store at once. Proposed spans (a machine's, or another annotator's) are accepted with y, rejected with x.
+
+JSON keys: answered, waiting, undone")]
+    Annotate(Annotate),
+    /// Write rows that wait for a label, to fill in anywhere and import back
+    #[command(after_help = "Examples:
+  tunesmith label queue --n 100 --store project --output todo.jsonl
+  tunesmith label import jsonl todo.jsonl --annotator kim --store project
+
+Each row has a `document` that says which one it is; put a `label` (or `labels`, `spans`) into it. Strategies: random, or
+uncertainty (where machines' labels in the store are least sure).
+
+JSON keys: output, rows, waiting, strategy, uncertainty")]
+    Queue(Queue),
+    /// Say how far annotators agree, and on which documents they do not
+    #[command(after_help = "Example:
+  tunesmith label agree --store project
+
+JSON keys: classes [{question, documents, observed, krippendorff, fleiss, fleiss_raters, pairs [{a, b, documents, observed,
+cohen}], labels [{label, judgements, krippendorff}], annotators [{annotator, documents, observed}]}], spans {documents,
+exact_f1, partial_f1, pairs, labels}, disagreements [{document, source, row, question, text, opinions, settled}]")]
+    Agree(Agree),
+    /// Settle what annotators disagree about: in the terminal, or one document by its number
+    #[command(after_help = "Examples:
+  tunesmith label adjudicate --store project
+  tunesmith label adjudicate --store project --document 17 --label pos
+  tunesmith label adjudicate --store project --document 17 --take kim
+
+JSON keys: document, classes, labels, action (with --document); answered, waiting, undone (in the terminal)")]
+    Adjudicate(Adjudicate),
     /// Say where the project stands: budget, thin classes, disputes, who did what
     #[command(after_help = "Example:
   tunesmith label status --store project --budget 500
@@ -241,4 +278,90 @@ pub struct Undo {
     /// Only name the actions
     #[arg(long, conflicts_with = "action")]
     pub list: bool,
+}
+
+/// What is asked of each document.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Task {
+    /// Its class
+    Class,
+    /// Its classes: any number
+    Classes,
+    /// Which of the proposed spans are right
+    Spans,
+}
+
+#[derive(Debug, Args)]
+pub struct Annotate {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Who annotates (default: the unnamed one, as in files that name nobody)
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub annotator: String,
+    /// What is asked (default: told from the labels in the store)
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
+    /// Classes (or types of spans) to offer first
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    pub classes: Vec<String>,
+    /// Order of the documents: random or uncertainty
+    #[arg(long, default_value = "random")]
+    pub strategy: String,
+    /// At most this many documents
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// Which documents come first
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Queue {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// How many rows
+    #[arg(long, short, value_name = "N", default_value_t = 100)]
+    pub n: usize,
+    /// How they are chosen: random or uncertainty
+    #[arg(long, default_value = "random")]
+    pub strategy: String,
+    /// The file of rows (JSON lines)
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Leave out only what this annotator looked at (default: what anybody did)
+    #[arg(long, value_name = "NAME")]
+    pub annotator: Option<String>,
+    /// Which documents come first
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Agree {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// How many disagreements to show (JSON has all)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub rows: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Adjudicate {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Who settles
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub adjudicator: String,
+    /// Settle this document, by the number that `label agree` shows
+    #[arg(long, value_name = "N", requires = "choice")]
+    pub document: Option<i64>,
+    /// These classes stand
+    #[arg(long, value_name = "CLASS,…", value_delimiter = ',', group = "choice", requires = "document")]
+    pub label: Vec<String>,
+    /// This annotator's labels stand
+    #[arg(long, value_name = "NAME", group = "choice", requires = "document")]
+    pub take: Option<String>,
+    /// In the terminal: at most this many documents
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
 }

@@ -6,13 +6,17 @@ use stages::label::{Lost, ReadOptions};
 use stages::{Result, StageError};
 
 use super::Context;
-use crate::cli::label::{Export, Import, Label, LabelsAre, Status, Undo};
-use crate::output;
+use crate::cli::label::{Adjudicate, Agree, Annotate, Export, Import, Label, LabelsAre, Queue, Status, Task, Undo};
+use crate::{output, terminal};
 
 pub fn run(context: &Context, verb: &Label) -> Result<()> {
     match verb {
         Label::Import(args) => import(context, args),
         Label::Export(args) => export(context, args),
+        Label::Annotate(args) => annotate(context, args),
+        Label::Queue(args) => queue(context, args),
+        Label::Agree(args) => agree(context, args),
+        Label::Adjudicate(args) => adjudicate(context, args),
         Label::Status(args) => status(context, args),
         Label::Undo(args) => undo(context, args),
     }
@@ -190,5 +194,177 @@ fn undo(context: &Context, args: &Undo) -> Result<()> {
         return Ok(());
     }
     output::line(format_args!("undid {} {}; what it said counts no more", action.kind, action.id));
+    Ok(())
+}
+
+fn annotate(context: &Context, args: &Annotate) -> Result<()> {
+    let job = stages::label::annotate::Job {
+        store: args.store.store.clone(),
+        annotator: args.annotator.clone(),
+        task: args.task.map(|task| match task {
+            Task::Class => stages::label::Task::Class,
+            Task::Classes => stages::label::Task::Classes,
+            Task::Spans => stages::label::Task::Spans,
+        }),
+        classes: args.classes.clone(),
+        strategy: args.strategy.clone(),
+        limit: args.limit,
+        seed: args.seed,
+    };
+    session(context, &job)
+}
+
+/// A session in the terminal.
+fn session(context: &Context, job: &stages::label::annotate::Job) -> Result<()> {
+    let mut annotating = stages::label::annotate::open(job)?;
+    terminal::run(&mut annotating)?;
+    let report = annotating.report();
+    if context.json {
+        output::json(&report);
+    } else {
+        output::line(format_args!("{} of {} answered", report.answered, plural(report.waiting, "document")));
+    }
+    Ok(())
+}
+
+fn queue(context: &Context, args: &Queue) -> Result<()> {
+    let job = stages::label::queue::Job {
+        store: args.store.store.clone(),
+        n: args.n,
+        strategy: args.strategy.clone(),
+        output: args.output.clone(),
+        seed: args.seed,
+        annotator: args.annotator.clone(),
+    };
+    let report = stages::label::queue::run(&job)?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    let path = super::shown(&report.output);
+    output::line(format_args!("wrote {} of {} that wait to {path}", plural(report.rows, "row"), count(report.waiting as u64)));
+    output::line(format_args!(
+        "next: put a `label` into each, then\n  {} label import jsonl {path} --store {}",
+        super::program(),
+        super::shown(&args.store.store)
+    ));
+    Ok(())
+}
+
+fn agree(context: &Context, args: &Agree) -> Result<()> {
+    let found = stages::label::agree::run(&args.store.store)?;
+    if context.json {
+        output::json(&found);
+        return Ok(());
+    }
+    if found.classes.is_empty() && found.spans.is_none() {
+        output::line("no document was judged by two people");
+        return Ok(());
+    }
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |v| format!("{v:.3}"));
+    for class in &found.classes {
+        output::line(format_args!(
+            "{}: {} judged by several, observed {:.3}, Krippendorff {}, Fleiss {} ({} raters)",
+            class.question,
+            plural(class.documents, "document"),
+            class.observed,
+            number(class.krippendorff),
+            number(class.fleiss),
+            class.fleiss_raters
+        ));
+        for label in &class.labels {
+            output::line(format_args!(
+                "  {:<20} {:>7} judgements, Krippendorff {}",
+                label.label,
+                label.judgements,
+                number(label.krippendorff)
+            ));
+        }
+        for pair in &class.pairs {
+            let names = format!("{} / {}", who(&pair.a), who(&pair.b));
+            output::line(format_args!(
+                "  {names:<20} {:>7} documents,  Cohen {}, observed {:.3}",
+                pair.documents,
+                number(pair.cohen),
+                pair.observed
+            ));
+        }
+        for person in &class.annotators {
+            output::line(format_args!(
+                "  {:<20} {:>7} documents,  agrees with others on {:.3}",
+                who(&person.annotator),
+                person.documents,
+                person.observed
+            ));
+        }
+    }
+    if let Some(spans) = &found.spans {
+        output::line(format_args!(
+            "spans: {}, F1 exact {:.3}, partial {:.3}",
+            plural(spans.documents, "document"),
+            spans.exact_f1,
+            spans.partial_f1
+        ));
+        for label in &spans.labels {
+            output::line(format_args!("  {:<20} F1 exact {:.3}, partial {:.3}", label.label, label.exact_f1, label.partial_f1));
+        }
+        for pair in &spans.pairs {
+            let names = format!("{} / {}", who(&pair.a), who(&pair.b));
+            output::line(format_args!(
+                "  {names:<20} F1 exact {:.3}, partial {:.3} on {}",
+                pair.exact_f1,
+                pair.partial_f1,
+                plural(pair.documents, "document")
+            ));
+        }
+    }
+    output::line(format_args!("{}", plural(found.disagreements.len(), "disagreement")));
+    for row in found.disagreements.iter().take(args.rows) {
+        output::line(format_args!(
+            "  document {} ({} {}), {}, {}: {:?}",
+            row.document, row.source, row.row, row.question, row.settled, row.text
+        ));
+        for (name, labels) in &row.opinions {
+            output::line(format_args!(
+                "    {:<12} {}",
+                who(name),
+                if labels.is_empty() { "nothing".to_owned() } else { labels.join(", ") }
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn who(name: &str) -> &str {
+    if name.is_empty() { "(unnamed)" } else { name }
+}
+
+fn adjudicate(context: &Context, args: &Adjudicate) -> Result<()> {
+    use stages::label::adjudicate::{Choice, Job};
+    let Some(document) = args.document else {
+        return session(
+            context,
+            &stages::label::annotate::Job {
+                store: args.store.store.clone(),
+                annotator: args.adjudicator.clone(),
+                task: Some(stages::label::Task::Adjudicate),
+                classes: Vec::new(),
+                strategy: "random".into(),
+                limit: args.limit,
+                seed: 0,
+            },
+        );
+    };
+    let choice = match &args.take {
+        Some(name) => Choice::Of(name.clone()),
+        None => Choice::Classes(args.label.clone()),
+    };
+    let job = Job { store: args.store.store.clone(), document, adjudicator: args.adjudicator.clone(), choice };
+    let report = stages::label::adjudicate::run(&job)?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    output::line(format_args!("document {} is settled: {}", report.document, plural(report.labels, "label")));
     Ok(())
 }
