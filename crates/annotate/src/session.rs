@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use dataset::labels::{Answer, Author, AuthorKind, Body, Label, Statement};
 
 use crate::store::Entry;
-use crate::view::{Current, current};
+use crate::view::{Basis, Current, current};
 
 /// A key that was pressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -266,7 +266,8 @@ impl Session {
     fn proposed(&self) -> Vec<String> {
         let Some(item) = self.items.get(self.at) else { return Vec::new() };
         match current(&item.entry.document.statements, &item.entry.actions) {
-            Current::Resolved(statement, _) => statement.classes().map(str::to_owned).collect(),
+            // What another person said is not shown: it would not be a judgement of their own any more.
+            Current::Resolved(statement, Basis::Model) => statement.classes().map(str::to_owned).collect(),
             _ => Vec::new(),
         }
     }

@@ -147,11 +147,12 @@ pub fn current(statements: &[Statement], actions: &[i64]) -> Current {
         [only] => only.name.clone(),
         _ => String::new(),
     };
-    // A brat file's own lines are needed to write back what nobody touched.
-    let native = match sole.iter().collect::<Vec<_>>()[..] {
+    let own = match sole.iter().collect::<Vec<_>>()[..] {
         [&only] => statements[only].native.clone(),
-        _ => statements.iter().rev().filter_map(|s| s.native.clone()).find(|n| n.format == Format::Brat),
+        _ => None,
     };
+    // A brat file's own lines are needed to write back what nobody touched.
+    let native = own.or_else(|| statements.iter().rev().filter_map(|s| s.native.clone()).find(|n| n.format == Format::Brat));
     let statement = Statement { author: Author { kind, name }, labels, native, ..Statement::default() };
     if tied { Current::Tied(statement) } else { Current::Resolved(statement, weakest) }
 }

@@ -338,6 +338,8 @@ pub enum Detail {
     Full,
     /// The current labels: rows to train on.
     Plain,
+    /// No labels but an empty `label`: rows to fill in.
+    Blank,
 }
 
 /// The row that a document is; `current` are the labels that count.
@@ -351,7 +353,9 @@ pub fn write(document: &Document, current: Option<&Statement>, detail: Detail) -
         ([only], Some(current)) => only.native.is_none() && only.labels == current.labels && only.author == current.author,
         _ => false,
     };
-    if let Some(current) = current {
+    if detail == Detail::Blank {
+        row.insert("label".into(), "".into());
+    } else if let Some(current) = current {
         let all = detail == Detail::Full && simple;
         write_statement(&mut row, &document.text, current, detail == Detail::Plain || simple, all);
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ::annotate::queue::{Gather, Strategy};
-use ::annotate::{Store, current};
+use ::annotate::{Basis, Current, Store, current};
 use dataset::labels::export::{WriteOptions, Writer};
 use dataset::labels::jsonl::Detail;
 use dataset::labels::{Format, Label};
@@ -77,7 +77,7 @@ pub fn run(job: &Job) -> Result<Report> {
             "import predictions with `label import jsonl FILE --author-kind model` (rows with `document`, `label`, `confidence`), or choose --strategy random",
         ));
     }
-    let options = WriteOptions { detail: Detail::Plain, ..WriteOptions::default() };
+    let options = WriteOptions { detail: Detail::Blank, ..WriteOptions::default() };
     let mut writer = Writer::create(Format::Jsonl, &job.output, options)?;
     let chosen = &all[..job.n.min(all.len())];
     for row in chosen {
@@ -86,11 +86,10 @@ pub fn run(job: &Job) -> Result<Report> {
         if entry.document.id.is_none() {
             entry.document.id = Some(shown_id(&entry).into());
         }
-        if let Some(now) = current(&entry.document.statements, &entry.actions).resolved() {
+        if let Current::Resolved(now, Basis::Model) = current(&entry.document.statements, &entry.actions) {
             let classes: Vec<Value> = now.labels.iter().filter_map(Label::class).map(Value::from).collect();
             entry.document.meta.insert("proposed".into(), classes.into());
         }
-        entry.document.meta.insert("to_fill_in".into(), "label".into());
         writer.write(&entry.document, None)?;
     }
     writer.finish()?;
