@@ -144,11 +144,16 @@ pub struct Disagreement {
     pub settled: &'static str,
 }
 
+/// Types and ranges of spans, sorted.
+type SpanList = Vec<(String, Vec<Range>)>;
+/// The spans of each annotator.
+type ByPerson = BTreeMap<String, SpanList>;
+
 /// Gathers agreement document by document.
 #[derive(Debug, Default)]
 pub struct Gather {
     classes: BTreeMap<String, Vec<BTreeMap<String, BTreeSet<String>>>>,
-    spans: Vec<BTreeMap<String, Vec<(String, Vec<Range>)>>>,
+    spans: Vec<ByPerson>,
     disagreements: Vec<Disagreement>,
 }
 
@@ -173,8 +178,7 @@ impl Gather {
                     differ
                 }
                 Question::Spans => {
-                    let judged: BTreeMap<String, Vec<(String, Vec<Range>)>> =
-                        people.iter().map(|p| (p.author.name.clone(), spans(p))).collect();
+                    let judged: ByPerson = people.iter().map(|p| (p.author.name.clone(), spans(p))).collect();
                     let differ = judged.values().any(|set| Some(set) != judged.values().next());
                     self.spans.push(judged);
                     differ
@@ -208,9 +212,8 @@ impl Gather {
     }
 }
 
-fn spans(opinion: &Opinion) -> Vec<(String, Vec<Range>)> {
-    let mut spans: Vec<(String, Vec<Range>)> =
-        opinion.labels.iter().filter_map(|l| l.span().map(|(name, r)| (name.to_owned(), r.to_vec()))).collect();
+fn spans(opinion: &Opinion) -> SpanList {
+    let mut spans: SpanList = opinion.labels.iter().filter_map(|l| l.span().map(|(name, r)| (name.to_owned(), r.to_vec()))).collect();
     spans.sort();
     spans
 }
@@ -365,10 +368,8 @@ impl Hits {
     }
 }
 
-type Spans = [(String, Vec<Range>)];
-
-fn hits(a: &Spans, b: &Spans, only: Option<&str>) -> Hits {
-    let pick = |spans: &Spans| spans.iter().filter(|(l, _)| only.is_none_or(|o| o == l)).cloned().collect::<Vec<_>>();
+fn hits(a: &[(String, Vec<Range>)], b: &[(String, Vec<Range>)], only: Option<&str>) -> Hits {
+    let pick = |spans: &[(String, Vec<Range>)]| spans.iter().filter(|(l, _)| only.is_none_or(|o| o == l)).cloned().collect::<Vec<_>>();
     let (a, b) = (pick(a), pick(b));
     let mut rest = b.clone();
     let mut exact = 0;
@@ -380,11 +381,11 @@ fn hits(a: &Spans, b: &Spans, only: Option<&str>) -> Hits {
         }
     }
     let overlap = |x: &[Range], y: &[Range]| x.iter().any(|[s, e]| y.iter().any(|[t, f]| s < f && t < e));
-    let found = |x: &Spans, y: &Spans| x.iter().filter(|(l, r)| y.iter().any(|(m, q)| l == m && overlap(r, q))).count();
+    let found = |x: &SpanList, y: &SpanList| x.iter().filter(|(l, r)| y.iter().any(|(m, q)| l == m && overlap(r, q))).count();
     Hits { exact, partial_a: found(&a, &b), partial_b: found(&b, &a), a: a.len(), b: b.len() }
 }
 
-fn span_agreement(documents: &[BTreeMap<String, Vec<(String, Vec<Range>)>>]) -> SpanAgreement {
+fn span_agreement(documents: &[ByPerson]) -> SpanAgreement {
     let mut by_pair: BTreeMap<(&String, &String), (usize, Hits)> = BTreeMap::new();
     let mut by_label: BTreeMap<&String, Hits> = BTreeMap::new();
     let mut all = Hits::default();

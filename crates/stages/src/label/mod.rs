@@ -62,7 +62,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
         let hidden = entry.file_name().to_string_lossy().starts_with('.');
-        if !hidden && !(entry.path().is_dir() && entry.path().is_symlink()) {
+        let circles = entry.path().is_dir() && entry.path().is_symlink();
+        if !hidden && !circles {
             collect(&entry.path(), files)?;
         }
     }
