@@ -11,6 +11,7 @@ pub mod eval;
 mod fetch;
 pub mod human;
 pub mod init;
+pub mod label;
 mod manifest;
 mod measure;
 pub mod merge;

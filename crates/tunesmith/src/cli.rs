@@ -1,6 +1,7 @@
 //! What can be typed: the verbs, their arguments and the help that explains them. Types only; the doing is in `commands`.
 
 pub mod docs;
+pub mod label;
 
 use std::path::PathBuf;
 
@@ -62,6 +63,9 @@ JSON keys: recipe, shape, rows, columns, labels")]
     /// Read documents into a store, look at them, cut them into chunks
     #[command(subcommand)]
     Docs(docs::Docs),
+    /// Labels of documents: import, export, annotate, agree, settle
+    #[command(subcommand)]
+    Label(label::Label),
     /// Predict memory, disk and time of a recipe before running it
     #[command(after_help = "Example:
   tunesmith plan examples/rotten-tomatoes.yaml

@@ -6,6 +6,7 @@ mod commands;
 mod output;
 mod screen;
 mod stop;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Verb::Init(args) => commands::init::run(&context, args),
         Verb::Data(Data::Preview(args)) => commands::preview::run(&context, args),
         Verb::Docs(verb) => commands::docs::run(&context, verb),
+        Verb::Label(verb) => commands::label::run(&context, verb),
         Verb::Plan(args) => commands::plan::run(&context, args),
         Verb::Train(args) => commands::train::run(&context, args),
         Verb::Eval(args) => commands::eval::run(&context, args),

@@ -6,6 +6,7 @@ pub mod docs;
 pub mod doctor;
 pub mod eval;
 pub mod init;
+pub mod label;
 pub mod merge;
 pub mod plan;
 pub mod predict;

@@ -1,0 +1,367 @@
+//! What can be typed after `tunesmith label`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// A directory of a project, shared with `docs`.
+#[derive(Debug, Args)]
+pub struct StoreDir {
+    /// The project's directory
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Label {
+    /// Read a file of labels into the store; what is there already is not added again
+    #[command(after_help = "Examples:
+  tunesmith label import doccano reviews.jsonl --store project
+  tunesmith label import brat corpus/ --store project --dry-run
+  tunesmith label import conll train.txt --scheme iob1 --store project
+  tunesmith label import csv reviews.csv --text-column review --label-column stars --store project
+  tunesmith label import jsonl predictions.jsonl --author-kind model --annotator run-3 --store project
+
+Formats: brat (a directory), conll, csv, doccano (JSONL, JSON, CSV, fastText .txt), jsonl (also unlabelled rows),
+label-studio, labelbox, prodigy. Offsets are code points; every span is held against its text, and a file that counts
+otherwise (UTF-16, bytes, CRLF, inclusive end) is repaired if all its spans agree on it.
+
+JSON keys: documents, labels, spans, relations (what is new; labels counts every kind), repaired, lost [{what, count,
+reason}], repair, read {rows, statements, labels, spans, relations}, source, dry_run")]
+    Import(Import),
+    /// Write the store's documents and labels as a file of any tool's, or split for training
+    #[command(after_help = "Examples:
+  tunesmith label export doccano --store project --output labels.jsonl
+  tunesmith label export brat --store project --output corpus/
+  tunesmith label export conll --scheme bioes --store project --output train.txt
+  tunesmith label export jsonl --split .8,.1,.1 --store project --output data/
+
+Untouched brat documents get their original bytes. prodigy, label-studio and jsonl say who said what; the others have
+room for the current labels: what was adjudicated, else what most people say, else what a model says. With --split,
+rows of one document stay together and val.jsonl and test.jsonl hold labels of people only.
+
+JSON keys: output, documents, labelled, unresolved, lost [{what, count, reason}], split {train, val, test, left_out}")]
+    Export(Export),
+    /// Label documents in the terminal, by keys
+    #[command(after_help = "Examples:
+  tunesmith label annotate --store project --classes neg,pos
+  tunesmith label annotate --store project --annotator kim --task spans
+  tunesmith label annotate --store project --strategy uncertainty --limit 50
+
+A digit is a class (or a span's type), s passes a document over, u takes the last answer back, ? shows all keys. Every
+answer is in the store at once. Proposed spans (a machine's, or another annotator's) are accepted with y, rejected with x.
+
+JSON keys: answered, waiting, undone")]
+    Annotate(Annotate),
+    /// Write rows that wait for a label, to fill in anywhere and import back
+    #[command(after_help = "Examples:
+  tunesmith label queue --n 100 --store project --output todo.jsonl
+  tunesmith label import jsonl todo.jsonl --annotator kim --store project
+
+Each row has a `document` that says which one it is; put a `label` (or `labels`, `spans`) into it. Strategies: random, or
+uncertainty (where machines' labels in the store are least sure).
+
+JSON keys: output, rows, waiting, strategy, uncertainty")]
+    Queue(Queue),
+    /// Say how far annotators agree, and on which documents they do not
+    #[command(after_help = "Example:
+  tunesmith label agree --store project
+
+JSON keys: classes [{question, documents, observed, krippendorff, fleiss, fleiss_raters, pairs [{a, b, documents, observed,
+cohen}], labels [{label, judgements, krippendorff}], annotators [{annotator, documents, observed}]}], spans {documents,
+exact_f1, partial_f1, pairs, labels}, disagreements [{document, source, row, question, text, opinions, settled}]")]
+    Agree(Agree),
+    /// Settle what annotators disagree about: in the terminal, or one document by its number
+    #[command(after_help = "Examples:
+  tunesmith label adjudicate --store project
+  tunesmith label adjudicate --store project --document 17 --label pos
+  tunesmith label adjudicate --store project --document 17 --take kim
+
+JSON keys: document, classes, labels, action (with --document); answered, waiting, undone (in the terminal)")]
+    Adjudicate(Adjudicate),
+    /// Say where the project stands: budget, thin classes, disputes, who did what
+    #[command(after_help = "Example:
+  tunesmith label status --store project --budget 500
+
+JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, classes, spans, relations
+[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}]")]
+    Status(Status),
+    /// Take an action back (the last one, if none is named); what it said stays in the store and counts no more
+    #[command(after_help = "Examples:
+  tunesmith label undo --store project
+  tunesmith label undo --list --store project
+  tunesmith label undo 3 --store project
+
+JSON keys: id, kind, at, detail, undone, undoes; with --list one line an action")]
+    Undo(Undo),
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    Brat,
+    Conll,
+    Csv,
+    Doccano,
+    Jsonl,
+    #[value(alias = "label_studio", alias = "labelstudio")]
+    LabelStudio,
+    Labelbox,
+    Prodigy,
+}
+
+impl From<Format> for stages::label::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Brat => Self::Brat,
+            Format::Conll => Self::Conll,
+            Format::Csv => Self::Csv,
+            Format::Doccano => Self::Doccano,
+            Format::Jsonl => Self::Jsonl,
+            Format::LabelStudio => Self::LabelStudio,
+            Format::Labelbox => Self::Labelbox,
+            Format::Prodigy => Self::Prodigy,
+        }
+    }
+}
+
+/// How CoNLL tags mark spans.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Scheme {
+    Iob1,
+    #[value(alias = "bio")]
+    Iob2,
+    Ioe2,
+    #[value(alias = "iobes")]
+    Bioes,
+    Bilou,
+}
+
+impl From<Scheme> for stages::label::Scheme {
+    fn from(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Iob1 => Self::Iob1,
+            Scheme::Iob2 => Self::Iob2,
+            Scheme::Ioe2 => Self::Ioe2,
+            Scheme::Bioes => Self::Bioes,
+            Scheme::Bilou => Self::Bilou,
+        }
+    }
+}
+
+/// What speaks in a file.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Kind {
+    #[default]
+    Human,
+    Adjudicator,
+    Rule,
+    Distant,
+    Pseudo,
+    Teacher,
+    Model,
+}
+
+impl From<Kind> for stages::label::AuthorKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Human => Self::Human,
+            Kind::Adjudicator => Self::Adjudicator,
+            Kind::Rule => Self::Rule,
+            Kind::Distant => Self::Distant,
+            Kind::Pseudo => Self::Pseudo,
+            Kind::Teacher => Self::Teacher,
+            Kind::Model => Self::Model,
+        }
+    }
+}
+
+/// What texts in a list of labels are.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LabelsAre {
+    /// Classes of the document
+    #[default]
+    Classes,
+    /// Free texts: translations, summaries (doccano's sequence to sequence)
+    Texts,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// How the file is written
+    #[arg(value_enum)]
+    pub format: Format,
+    /// The file; of brat the directory
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Count what would be new and what would be lost; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Name under which the documents are known (default: the file's name)
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Who labelled, where the file does not say
+    #[arg(long, value_name = "NAME")]
+    pub annotator: Option<String>,
+    /// What that is
+    #[arg(long, value_enum, default_value = "human")]
+    pub author_kind: Kind,
+    /// Key or column of the text
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Key or column of the label
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+    /// Key or column of the row's id
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// What texts in a list of labels are
+    #[arg(long, value_enum, default_value = "classes")]
+    pub labels_are: LabelsAre,
+    /// Between several labels in a table's cell
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+    /// Scheme of CoNLL tags (default: told from the file)
+    #[arg(long, value_enum)]
+    pub scheme: Option<Scheme>,
+    /// Character encoding, where the file does not show it
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
+    /// Between the columns of a table (default: told from the header)
+    #[arg(long, value_name = "CHAR")]
+    pub delimiter: Option<char>,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// How to write
+    #[arg(value_enum)]
+    pub format: Format,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// The file; of brat, and with --split, the directory
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Leave out documents without settled labels
+    #[arg(long)]
+    pub labelled: bool,
+    /// Scheme of CoNLL tags (default: the file's own, or IOB2)
+    #[arg(long, value_enum)]
+    pub scheme: Option<Scheme>,
+    /// Between several labels in a table's cell (default #)
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+    /// Shares of train, val and test
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1..=3)]
+    pub split: Option<Vec<f64>>,
+    /// Which rows fall where
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Labels that may be spent
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub budget: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The action's number (default: the last that counts)
+    pub action: Option<i64>,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Only name the actions
+    #[arg(long, conflicts_with = "action")]
+    pub list: bool,
+}
+
+/// What is asked of each document.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Task {
+    /// Its class
+    Class,
+    /// Its classes: any number
+    Classes,
+    /// Which of the proposed spans are right
+    Spans,
+}
+
+#[derive(Debug, Args)]
+pub struct Annotate {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Who annotates (default: the unnamed one, as in files that name nobody)
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub annotator: String,
+    /// What is asked (default: told from the labels in the store)
+    #[arg(long, value_enum)]
+    pub task: Option<Task>,
+    /// Classes (or types of spans) to offer first
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    pub classes: Vec<String>,
+    /// Order of the documents: random or uncertainty
+    #[arg(long, default_value = "random")]
+    pub strategy: String,
+    /// At most this many documents
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+    /// Which documents come first
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Queue {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// How many rows
+    #[arg(long, short, value_name = "N", default_value_t = 100)]
+    pub n: usize,
+    /// How they are chosen: random or uncertainty
+    #[arg(long, default_value = "random")]
+    pub strategy: String,
+    /// The file of rows (JSON lines)
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Leave out only what this annotator looked at (default: what anybody did)
+    #[arg(long, value_name = "NAME")]
+    pub annotator: Option<String>,
+    /// Which documents come first
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Agree {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// How many disagreements to show (JSON has all)
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub rows: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Adjudicate {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Who settles
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub adjudicator: String,
+    /// Settle this document, by the number that `label agree` shows
+    #[arg(long, value_name = "N", requires = "choice")]
+    pub document: Option<i64>,
+    /// These classes stand
+    #[arg(long, value_name = "CLASS,…", value_delimiter = ',', group = "choice", requires = "document")]
+    pub label: Vec<String>,
+    /// This annotator's labels stand
+    #[arg(long, value_name = "NAME", group = "choice", requires = "document")]
+    pub take: Option<String>,
+    /// In the terminal: at most this many documents
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub limit: usize,
+}
