@@ -152,7 +152,7 @@ fn an_edited_brat_file_keeps_its_untouched_lines() {
 /// 40 rows of 10 files, half good, half bad.
 fn chunks() -> String {
     let row = |i: usize| {
-        let text = if i % 2 == 0 { format!("a wonderful film {i}") } else { format!("这部电影太差了 {i}") };
+        let text = if i.is_multiple_of(2) { format!("a wonderful film {i}") } else { format!("这部电影太差了 {i}") };
         let file = format!("{}.pdf", i / 4);
         let source = json!({"file": file, "sha256": format!("{:064x}", i / 4), "page": i % 4 + 1, "page_end": i % 4 + 1, "start": 10 * i, "end": 10 * i + text.chars().count()});
         json!({"id": format!("c{i}"), "text": text, "source": source}).to_string() + "\n"
