@@ -93,6 +93,9 @@ CHINESE = {
         "全部义务的履行地为供方注册地。",
     ],
 }
+# What a clause ends with: the same clause in four contracts of a language is four sentences.
+ENDS = ["", ", as annex 2 sets out in detail", ", unless the parties agree otherwise in writing", " from the date of signature on"]
+CHINESE_ENDS = ["", "，具体内容见附件二", "，双方另有书面约定的除外", "，自签字之日起适用"]
 PARTIES = [("Alder Timber Ltd", "Birch & Sons"), ("Cedar Foods plc", "Dune Logistics"), ("Elm Software", "Fjord Hotels"), ("Glen Metals", "Heath Clinics")]
 COMPANIES = [("北方木业有限公司", "河畔家具厂"), ("晨光食品有限公司", "远山物流公司"), ("云杉软件公司", "海湾酒店"), ("青石金属厂", "松林诊所")]
 KINDS = ["supply", "lease", "service", "carriage"]
@@ -113,6 +116,8 @@ def contract(number):
     for c, (kind, texts) in enumerate(clauses.items()):
         for k in range(2):
             text = texts[(i + c + 3 * k) % len(texts)]
+            end = (CHINESE_ENDS if chinese else ENDS)[2 * k + i // 6]
+            text = text[:-1] + end + text[-1]
             body.append((kind, text.format(n=NUMBERS[(i + 2 * c + k) % 6], m=f"{100 * (number + c + 3) + 50 * k:,}")))
     # A contract begins where another ends.
     turn = (3 * i) % len(body)
