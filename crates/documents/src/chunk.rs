@@ -172,7 +172,9 @@ pub fn cut(document: &Cleaned<'_>, options: ChunkOptions, measure: &dyn Measure)
         let mut context = headings.clone();
         enter(&mut context, document, atoms[at..end].iter().take_while(|a| a.heading.is_some()));
         enter(&mut headings, document, atoms[next..end].iter());
-        let bytes = atoms[at].range.start..atoms[end - 1].range.end;
+        let whole = atoms[at].range.start..atoms[end - 1].range.end;
+        // The space behind the last sentence is nobody's.
+        let bytes = whole.start..whole.start + document.text[whole.clone()].trim_end().len();
         let parts = &document.parts[atoms[at].part..=atoms[end - 1].part];
         let places: Vec<Place> = parts.iter().flat_map(|p| p.places.iter().copied()).collect();
         let pages = || places.iter().map(|p| p.page);
@@ -383,9 +385,9 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "Title\n\nOne sentence here. And a second one. ",
+                "Title\n\nOne sentence here. And a second one.",
                 "And a second one. 第三句话。",
-                "Next\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n",
+                "Next\n\n| a | b |\n| --- | --- |\n| 1 | 2 |",
                 "| 3 | 4 |\n| 5 | 6 |"
             ]
         );

@@ -189,6 +189,9 @@ fn recognise(reader: &dyn PagedReader, pages: &mut [Read], recogniser: Option<&d
                     let letters = |n: usize, t: &str| n + t.chars().count();
                     let before = page.blocks.iter().fold(0, |n, b| letters(n, &b.text));
                     let found = result.blocks.iter().fold(0, |n, b| letters(n, &b.text));
+                    if found == 0 && before == 0 {
+                        page.info.reason = Some("a picture in which no text was recognised".into());
+                    }
                     if found <= before {
                         return Vec::new();
                     }

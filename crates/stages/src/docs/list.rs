@@ -19,8 +19,21 @@ pub struct Listing {
     pub pages: u64,
     /// Current chunks of all.
     pub chunks: u64,
+    /// Pages with nothing on them, and pictures in which no text was recognised.
+    pub empty: Vec<EmptyPage>,
     /// What could not be read.
     pub failed: Vec<documents::ingest::Failed>,
+}
+
+/// A page without text.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmptyPage {
+    /// The file.
+    pub file: String,
+    /// The page, from 1.
+    pub page: u32,
+    /// What is on it, if it is a picture.
+    pub reason: Option<String>,
 }
 
 /// Lists a store.
@@ -35,8 +48,13 @@ pub fn run(store: &Path) -> Result<Listing> {
         let failures = store.failures(file)?.into_iter();
         failed.extend(failures.map(|f| documents::ingest::Failed { file: file.name.clone(), page: f.page, reason: f.reason }));
     }
+    let mut empty = Vec::new();
+    for file in files.iter().filter(|f| f.empty_pages > 0) {
+        let pages = store.pages(file)?.into_iter().filter(|p| p.source == documents::PageSource::Empty);
+        empty.extend(pages.map(|p| EmptyPage { file: file.name.clone(), page: p.number, reason: p.reason }));
+    }
     let sum = |f: fn(&FileRow) -> u32| files.iter().map(|r| u64::from(f(r))).sum();
-    Ok(Listing { pages: sum(|f| f.pages), chunks: sum(|f| f.chunks), files, failed })
+    Ok(Listing { pages: sum(|f| f.pages), chunks: sum(|f| f.chunks), files, empty, failed })
 }
 
 impl Listing {
@@ -65,6 +83,9 @@ impl Listing {
             .collect();
         let mut out = super::columns(&["file", "format", "size", "pages", "ocr", "empty", "failed", "chunks"], &rows);
         let _ = write!(out, "\n\n{}, {} pages, {} chunks", plural(self.files.len(), "file"), count(self.pages), count(self.chunks));
+        for e in &self.empty {
+            let _ = write!(out, "\n  empty: {}, page {}: {}", e.file, e.page, e.reason.as_deref().unwrap_or("nothing is on it"));
+        }
         for f in &self.failed {
             let page = f.page.map_or(String::new(), |p| format!(", page {p}"));
             let _ = write!(out, "\n  not read: {}{page}: {}", f.file, f.reason);

@@ -22,7 +22,7 @@ JSON keys: files, pages, ocr_pages, empty_pages, failed [{file, page, reason}] (
   tunesmith docs list --store work
 
 JSON keys: files [{name, sha256, bytes, format, encoding, declared_pages, failed, notes, pages, ocr_pages, empty_pages,
-failed_pages, blocks, chunks}], pages, chunks, failed [{file, page, reason}]")]
+failed_pages, blocks, chunks}], pages, chunks, empty [{file, page, reason}], failed [{file, page, reason}]")]
     List(List),
     /// Show what was read of a file
     #[command(after_help = "Examples:

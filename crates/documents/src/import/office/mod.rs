@@ -56,10 +56,10 @@ impl<'b> Archive<'b> {
         let mut out = std::collections::BTreeMap::new();
         if let Some(text) = self.part(name)? {
             xml::walk(&text, &mut |event| {
-                if let xml::Event::Open("Relationship", attributes) = event {
-                    if let (Some(id), Some(target)) = (attributes.get("Id"), attributes.get("Target")) {
-                        out.insert(id, target);
-                    }
+                if let xml::Event::Open("Relationship", attributes) = event
+                    && let (Some(id), Some(target)) = (attributes.get("Id"), attributes.get("Target"))
+                {
+                    out.insert(id, target);
                 }
             })?;
         }

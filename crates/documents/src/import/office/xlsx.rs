@@ -227,7 +227,7 @@ fn number(text: &str, dated: Dated, from_1904: bool) -> String {
     match dated {
         Dated::Date => date,
         Dated::Time if day == 0 => time,
-        _ if seconds % 86_400 == 0 => date,
+        _ if seconds.is_multiple_of(86_400) => date,
         _ => format!("{date} {time}"),
     }
 }
