@@ -123,6 +123,12 @@ fn exports_to_other_tools_add_nothing_when_they_come_back() {
     fs::rename(bench.path("store"), bench.path("first")).unwrap();
     import(&bench, "jsonl", "j.jsonl", &[]);
     assert_eq!(status(&bench), before);
+    export(&bench, "jsonl", "k.jsonl", &[]);
+    assert_eq!(rows(&bench, "k.jsonl"), rows(&bench, "j.jsonl"));
+    export(&bench, "brat", "again", &[]);
+    for (name, bytes) in files(Path::new(&fixture("brat"))) {
+        assert_eq!(bench.read(&format!("again/{name}")), bytes, "{name}");
+    }
     bench.refused(&["label", "export", "labelbox", "--store", "store", "--output", "x"], &["imported only"]);
 }
 

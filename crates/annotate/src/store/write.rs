@@ -39,13 +39,9 @@ impl Store {
     /// If the database refuses.
     pub fn add(&mut self, source: &str, document: &Document, action: i64) -> Result<Added> {
         let hash = text_hash(&document.text);
-        let (mut known, mut exported) = (None, Vec::new());
-        if let Some((source, row)) = &document.known_as {
-            known = self.find(source, row, &hash)?;
-        }
-        if known.is_none() {
-            known = self.find(source, &document.row, &hash)?;
-        }
+        // Our own lines say which document a row is: in another store it becomes the same one.
+        let (of, row) = document.known_as.as_ref().map_or((source, document.row.as_str()), |(source, row)| (source.as_str(), row.as_str()));
+        let (mut known, mut exported) = (self.find(of, row, &hash)?, Vec::new());
         if let Some((id, digests)) = self.find_export(source, &document.row, &hash)? {
             // An own document of that name comes before a row that looks like it.
             if known.is_none_or(|known| known == id) {
@@ -55,7 +51,7 @@ impl Store {
         }
         let (id, new) = match known {
             Some(id) => (id, false),
-            None => (self.insert(source, document, &hash)?, true),
+            None => (self.insert(of, row, document, &hash)?, true),
         };
         let mut statements = Vec::new();
         for (i, statement) in document.statements.iter().enumerate() {
@@ -92,7 +88,7 @@ impl Store {
         Ok(actions.iter().any(|action| !self.undone.contains(action)))
     }
 
-    fn insert(&mut self, source: &str, document: &Document, hash: &[u8; 32]) -> Result<i64> {
+    fn insert(&mut self, source: &str, row: &str, document: &Document, hash: &[u8; 32]) -> Result<i64> {
         let own_id = document.id.as_ref().map(ToString::to_string);
         let provenance = document.source.as_ref().map(json);
         let meta = (!document.meta.is_empty()).then(|| json(&document.meta));
@@ -101,7 +97,7 @@ impl Store {
             let mut insert = c.prepare_cached(
                 "INSERT INTO documents (source, row, text_hash, text, own_id, provenance, meta, native) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             )?;
-            insert.execute(params![source, document.row, hash.as_slice(), document.text, own_id, provenance, meta, native])?;
+            insert.execute(params![source, row, hash.as_slice(), document.text, own_id, provenance, meta, native])?;
             Ok(c.last_insert_rowid())
         })
     }

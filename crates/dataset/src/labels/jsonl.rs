@@ -73,7 +73,10 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys) -> Result<Docu
         }
         None => None,
     };
-    let native = row.fields.shift_remove("format_fields").and_then(|v| serde_json::from_value(v).ok());
+    let native: Option<Native> = row.fields.shift_remove("format_fields").and_then(|v| serde_json::from_value(v).ok());
+    // Rows without an id of their own were given one by our export: a line's number, or brat's path.
+    let given = known_as.as_ref().is_some_and(|(_, key)| key.starts_with(':')) || native.as_ref().is_some_and(|n| n.format == Format::Brat);
+    let id = id.filter(|_| known_as.is_none() || !given);
     let mut statements = Vec::new();
     let clashing = row.fields.shift_remove("user_fields");
     match row.fields.shift_remove("annotations") {

@@ -92,7 +92,10 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, tasks: &mut Ta
     let id = row.fields.get("id").filter(|id| scalar(id).is_some()).cloned();
     let hash = |key: &str| row.fields.get(key).and_then(scalar);
     let input = hash("_input_hash").unwrap_or_else(|| text.clone());
-    let who = annotator.as_ref().map(|name| format!("{name}\u{0}{}", hash("_task_hash").unwrap_or_default()));
+    // Without annotators only Prodigy's own hashes tell which rows ask further questions of one input.
+    let hashed = hash("_input_hash").is_some() && hash("_task_hash").is_some();
+    let name = annotator.clone().or(hashed.then(String::new));
+    let who = name.map(|name| format!("{name}\u{0}{}", hash("_task_hash").unwrap_or_default()));
     let key = tasks.key(&input, who, id.as_ref(), row.line, keys);
     let meta = match row.fields.get("meta") {
         Some(Value::Object(meta)) => meta.clone(),
