@@ -18,8 +18,12 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("train", &["engine", "model", "dataset", "kernels"]),
     ("generate", &["engine", "model", "text", "kernels"]),
     ("evaluate", &["engine", "model", "dataset", "generate", "text", "kernels"]),
+    ("vectorize", &["kernels", "containers", "evaluate"]),
     ("recipe", &["dataset", "sources", "train", "model"]),
-    ("stages", &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "train", "generate", "evaluate", "recipe"]),
+    (
+        "stages",
+        &["containers", "sources", "kernels", "engine", "text", "model", "dataset", "train", "generate", "evaluate", "recipe", "vectorize"],
+    ),
     ("tunesmith", &["stages"]),
     ("xtask", &["recipe"]),
 ];

@@ -22,6 +22,7 @@ pub mod pull;
 mod report;
 mod rows;
 pub mod train;
+pub mod vectorize;
 mod watch;
 
 pub use engine::ComputeDtype;

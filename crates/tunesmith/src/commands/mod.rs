@@ -12,6 +12,7 @@ pub mod preview;
 pub mod pull;
 pub mod schema;
 pub mod train;
+pub mod vectorize;
 
 use std::path::Path;
 

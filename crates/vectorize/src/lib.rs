@@ -1,0 +1,25 @@
+//! Classic vectorisers and the classifiers on top of them: a first model in seconds, and the yardstick for every larger one.
+//!
+//! texts → [`analyze`] → terms → [`terms`] (bag of words, TF-IDF, hashing) → [`features`] → [`learn`] (logistic regression, support
+//! vector machine, naive Bayes, nearest neighbours) → [`classifier`].
+//!
+//! Numbers are scikit-learn's where it has them; `oracles/vectorize_*.py` made the values that the tests compare with.
+//! Deliberately absent: printing, the clock, arguments, and files outside [`mod@load`] and [`mod@save`].
+
+pub mod analyze;
+pub mod classifier;
+mod error;
+pub mod features;
+pub mod learn;
+pub mod load;
+pub mod pipeline;
+pub mod save;
+pub mod terms;
+
+pub use analyze::{AnalyzerSettings, StopWords, StripAccents, Unit};
+pub use classifier::{Classifier, ClassifierSettings};
+pub use error::{Result, VectorizeError};
+pub use features::{ByClass, Features, Norm};
+pub use learn::{Fitted, Learner, LearnerSettings};
+pub use pipeline::{FeatureSettings, Vectorizer};
+pub use terms::{Frequency, TermSettings, TermVectorizer, Weighting};
