@@ -9,6 +9,8 @@ pub enum Unit {
     Bytes,
     /// Rows of data.
     Rows,
+    /// Words of text.
+    Words,
 }
 
 /// What the training loop says, ready to be shown.

@@ -55,7 +55,7 @@ impl Screen {
     fn count(&self, n: u64) -> String {
         match self.unit {
             Unit::Bytes => stages::human::bytes(n),
-            Unit::Rows => n.to_string(),
+            Unit::Rows | Unit::Words => n.to_string(),
         }
     }
 
@@ -64,6 +64,7 @@ impl Screen {
         let per = match self.unit {
             Unit::Bytes => format!("{}/s", stages::human::bytes(rate as u64)),
             Unit::Rows => format!("{rate:.0} rows/s"),
+            Unit::Words => format!("{rate:.0} words/s"),
         };
         match self.total.filter(|t| *t > 0) {
             Some(total) => {
@@ -96,7 +97,8 @@ impl Progress for Screen {
         if self.style == Style::Bars {
             let template = match unit {
                 Unit::Bytes => "{msg} {wide_bar:.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-                Unit::Rows => "{msg} {wide_bar:.cyan/dim} {pos}/{len} {per_sec} {eta} left",
+                Unit::Words if total.is_none() => "{msg} {spinner} {pos} words {per_sec}",
+                Unit::Rows | Unit::Words => "{msg} {wide_bar:.cyan/dim} {pos}/{len} {per_sec} {eta} left",
             };
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_message(what.to_owned());
             bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -1,16 +1,19 @@
 //! A classifier of texts: features and a learner, fitted together, with names of classes.
 
+use std::sync::Arc;
+
 use evaluate::EvalReport;
 use evaluate::intervals::Bootstrap;
 use evaluate::results::{Decision, Prediction, ScoredRow, classification_report};
 use serde::{Deserialize, Serialize};
 
+use crate::embed::WordVectors;
 use crate::error::{Result, VectorizeError};
 use crate::features::{ByClass, Features};
 use crate::learn::calibrate::{calibration_error, fit_calibrated};
 use crate::learn::folds::stratified;
 use crate::learn::{CalibrationMethod, Fitted, LearnerSettings};
-use crate::pipeline::{FeatureSettings, Vectorizer};
+use crate::pipeline::{FeatureSettings, Given, Vectorizer};
 use crate::terms::hash_text;
 
 /// Folds of the cross-validation that calibrates.
@@ -39,6 +42,8 @@ pub struct Labelled<'a> {
     pub classes: &'a [u32],
     /// Names of the classes.
     pub labels: &'a [String],
+    /// Word vectors from a file, for features that use them.
+    pub pretrained: Option<&'a Arc<WordVectors>>,
 }
 
 /// A fitted classifier.
@@ -77,12 +82,13 @@ pub struct CrossValidation {
 }
 
 impl Classifier {
-    /// Fits features and learner on all rows.
+    /// Fits features and learner on all rows. `step` hears of words that vectors have learned from and may end the work.
     ///
     /// # Errors
-    /// Settings or rows that cannot be used.
-    pub fn train(settings: &ClassifierSettings, data: Labelled<'_>) -> Result<Self> {
-        let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, data.texts)?;
+    /// Settings or rows that cannot be used; [`VectorizeError::Stopped`].
+    pub fn train(settings: &ClassifierSettings, data: Labelled<'_>, step: &mut (dyn FnMut(u64) -> bool + Send)) -> Result<Self> {
+        let given = Given { pretrained: data.pretrained, step };
+        let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, data.texts, given)?;
         let model = fit(settings, &x, data.classes, data.labels.len())?;
         Ok(Self { settings: settings.clone(), labels: data.labels.to_vec(), vectorizer, model })
     }
@@ -225,7 +231,8 @@ pub fn cross_validate(
         }
         let texts: Vec<&str> = outside.iter().map(|&i| data.texts[i].as_str()).collect();
         let y: Vec<u32> = outside.iter().map(|&i| data.classes[i]).collect();
-        let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, &texts)?;
+        let given = Given { pretrained: data.pretrained, step: &mut |_| true };
+        let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, &texts, given)?;
         let model = fit(settings, &x, &y, classes)?;
         let asked: Vec<&str> = inside.iter().map(|&i| data.texts[i].as_str()).collect();
         let p = model.predict_proba(&vectorizer.transform(&asked)?);

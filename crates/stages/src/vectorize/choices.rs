@@ -1,7 +1,10 @@
 //! What a user chooses, with the defaults that belong together, made into the library's settings.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use vectorize::WordVectors;
+use vectorize::embed::{Architecture, Doc2VecSettings, Pooling, VectorSettings, Word2VecSettings};
 use vectorize::learn::{CalibrationMethod, Knn, LinearSvm, LogisticRegression, NaiveBayes};
 use vectorize::terms::HashingSettings;
 use vectorize::{
@@ -21,6 +24,12 @@ pub enum FeatureKind {
     Bow,
     /// Hashed term counts.
     Hashing,
+    /// Pooled word vectors.
+    Word2vec,
+    /// Document vectors.
+    Doc2vec,
+    /// Term weights and pooled word vectors side by side.
+    NgramWord2vec,
 }
 
 /// How texts become terms and what these count for; unset ones follow from the kind of features.
@@ -62,6 +71,74 @@ pub struct TermChoice {
     pub unsigned: bool,
 }
 
+/// How vectors of words and documents are learned; unset ones have word2vec's (doc2vec's) defaults.
+#[derive(Clone, Debug, Default)]
+pub struct VectorChoice {
+    /// CBOW or skip-gram.
+    pub architecture: Option<Architecture>,
+    /// PV-DM instead of PV-DBOW.
+    pub dm: bool,
+    /// Numbers of a vector.
+    pub vector_size: Option<usize>,
+    /// Words to each side.
+    pub window: Option<usize>,
+    /// Least appearances of a word.
+    pub min_count: Option<u64>,
+    /// Words drawn against each.
+    pub negative: Option<usize>,
+    /// Skipping of frequent words.
+    pub sample: Option<f64>,
+    /// Passes.
+    pub epochs: Option<usize>,
+    /// Learning rate.
+    pub alpha: Option<f32>,
+    /// Threads without locks; 1 repeats to the bit.
+    pub workers: Option<usize>,
+    /// What a word counts for in a text's vector.
+    pub pooling: Pooling,
+    /// A file of vectors instead of learning them.
+    pub file: Option<PathBuf>,
+    /// Seed.
+    pub seed: Option<u64>,
+}
+
+impl VectorChoice {
+    fn word2vec(&self) -> Word2VecSettings {
+        let d = Word2VecSettings::default();
+        Word2VecSettings {
+            architecture: self.architecture.unwrap_or(d.architecture),
+            vector_size: self.vector_size.unwrap_or(d.vector_size),
+            window: self.window.unwrap_or(d.window),
+            min_count: self.min_count.unwrap_or(d.min_count),
+            negative: self.negative.unwrap_or(d.negative),
+            sample: self.sample.unwrap_or(d.sample),
+            epochs: self.epochs.unwrap_or(d.epochs),
+            alpha: self.alpha.unwrap_or(d.alpha),
+            min_alpha: d.min_alpha,
+            workers: self.workers.unwrap_or(d.workers),
+            seed: self.seed.unwrap_or(d.seed),
+        }
+    }
+
+    fn doc2vec(&self, analyzer: AnalyzerSettings) -> Doc2VecSettings {
+        let d = Doc2VecSettings::default();
+        Doc2VecSettings {
+            analyzer,
+            dm: self.dm,
+            vector_size: self.vector_size.unwrap_or(d.vector_size),
+            window: self.window.unwrap_or(d.window),
+            min_count: self.min_count.unwrap_or(d.min_count),
+            negative: self.negative.unwrap_or(d.negative),
+            sample: self.sample.unwrap_or(d.sample),
+            epochs: self.epochs.unwrap_or(d.epochs),
+            alpha: self.alpha.unwrap_or(d.alpha),
+            min_alpha: d.min_alpha,
+            workers: self.workers.unwrap_or(d.workers),
+            seed: self.seed.unwrap_or(d.seed),
+        }
+    }
+}
+
 /// Features as chosen.
 #[derive(Clone, Debug, Default)]
 pub struct FeatureChoice {
@@ -69,6 +146,8 @@ pub struct FeatureChoice {
     pub kind: FeatureKind,
     /// Terms.
     pub terms: TermChoice,
+    /// Vectors.
+    pub vectors: VectorChoice,
 }
 
 /// Share of Chinese letters above which words are cut by jieba.
@@ -162,7 +241,36 @@ impl FeatureChoice {
                     norm: self.terms.norm.unwrap_or(defaults.norm),
                 })
             }
+            FeatureKind::Word2vec => FeatureSettings::Vectors(self.vector_settings(texts, progress)?),
+            FeatureKind::Doc2vec => FeatureSettings::Documents(self.vectors.doc2vec(self.terms.analyzer((1, 1), texts, progress)?)),
+            FeatureKind::NgramWord2vec => FeatureSettings::Combined {
+                terms: self.terms.settings(FeatureKind::Tfidf, texts, progress)?,
+                vectors: self.vector_settings(texts, &mut crate::Silent)?,
+            },
         })
+    }
+
+    fn vector_settings(&self, texts: &[String], progress: &mut dyn Progress) -> Result<VectorSettings> {
+        Ok(VectorSettings {
+            analyzer: AnalyzerSettings { ngram_range: (1, 1), ..self.terms.analyzer((1, 1), texts, progress)? },
+            word2vec: self.vectors.word2vec(),
+            pooling: self.vectors.pooling,
+            pretrained: self.vectors.file.is_some(),
+        })
+    }
+
+    /// The vectors of the file that was chosen, if the features use some.
+    ///
+    /// # Errors
+    /// A file that is no word2vec file; a file for features without word vectors.
+    pub fn pretrained(&self, progress: &mut dyn Progress) -> Result<Option<Arc<WordVectors>>> {
+        let Some(path) = &self.vectors.file else { return Ok(None) };
+        if !matches!(self.kind, FeatureKind::Word2vec | FeatureKind::NgramWord2vec) {
+            return Err(StageError::input("--vectors: only --features word2vec and ngram+word2vec use word vectors"));
+        }
+        let vectors = vectorize::load::vectors::word2vec(path)?;
+        progress.note(&format!("vectors {} words of {} numbers from {}", vectors.len(), vectors.dim(), path.display()));
+        Ok(Some(Arc::new(vectors)))
     }
 }
 

@@ -9,7 +9,7 @@ use vectorize::classifier::{Contribution, CrossValidation, Labelled, cross_valid
 use vectorize::{Classifier, ClassifierSettings};
 
 use super::choices::{Calibration, FeatureChoice, LearnerChoice};
-use super::fit::check_free;
+use super::fit::{check_free, learning};
 use super::table::{DataChoice, Labels, Table, read};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -88,7 +88,8 @@ pub fn train(environment: &Environment, job: &TrainJob, progress: &mut dyn Progr
         seed: job.seed,
     };
     progress.note(&format!("rows   {} of {} classes: {}", count(table.texts.len() as u64), labels.len(), shares(&labels, &classes)));
-    let data = Labelled { texts: &table.texts, classes: &classes, labels: &labels };
+    let pretrained = job.features.pretrained(progress)?;
+    let data = Labelled { texts: &table.texts, classes: &classes, labels: &labels, pretrained: pretrained.as_ref() };
     let cross_validation = if job.folds == 0 {
         None
     } else {
@@ -101,7 +102,7 @@ pub fn train(environment: &Environment, job: &TrainJob, progress: &mut dyn Progr
         progress.end();
         Some(found?)
     };
-    let classifier = Classifier::train(&settings, data)?;
+    let classifier = learning(&settings.features, progress, |step| Classifier::train(&settings, data, step))?;
     if progress.cancelled() {
         return Err(StageError::Stopped { help: None });
     }

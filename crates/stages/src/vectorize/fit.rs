@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-use vectorize::{Features, Vectorizer};
+use vectorize::save::vectors::VectorFormat;
+use vectorize::{FeatureSettings, Features, Given, Vectorizer};
 
 use super::choices::FeatureChoice;
 use super::table::{DataChoice, Labels, read};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 
 /// What was fitted.
 #[derive(Clone, Debug, Serialize)]
@@ -25,6 +26,72 @@ pub struct Report {
     pub stored: usize,
     /// Rows that could not be used.
     pub dropped: usize,
+    /// The file of word vectors that was written beside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vectors: Option<PathBuf>,
+}
+
+/// What to fit.
+#[derive(Clone, Debug, Default)]
+pub struct FitJob {
+    /// The rows.
+    pub data: DataChoice,
+    /// Features.
+    pub features: FeatureChoice,
+    /// Where they go.
+    pub output_dir: PathBuf,
+    /// Replace features that are there.
+    pub force: bool,
+    /// Write the word vectors as a word2vec file, too; binary if its name ends in `.bin`.
+    pub save_vectors: Option<PathBuf>,
+}
+
+/// How a file of word vectors is written: by its name.
+pub(crate) fn format_of(path: &Path) -> VectorFormat {
+    if path.extension().is_some_and(|e| e == "bin") { VectorFormat::Binary } else { VectorFormat::Text }
+}
+
+/// Runs what may learn vectors, with a bar of words learned from.
+pub(crate) fn learning<T>(
+    settings: &FeatureSettings,
+    progress: &mut dyn Progress,
+    work: impl FnOnce(&mut (dyn FnMut(u64) -> bool + Send)) -> vectorize::Result<T> + Send,
+) -> Result<T>
+where
+    T: Send,
+{
+    if !matches!(settings, FeatureSettings::Vectors(_) | FeatureSettings::Documents(_) | FeatureSettings::Combined { .. }) {
+        return Ok(work(&mut |_| true)?);
+    }
+    // Workers tell from their own threads; the terminal is drawn on this one.
+    progress.begin("learn vectors", None, 0, Unit::Words);
+    let done = std::sync::atomic::AtomicU64::new(0);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let order = std::sync::atomic::Ordering::Relaxed;
+    let result = std::thread::scope(|scope| {
+        let worker = scope.spawn(|| {
+            work(&mut |words| {
+                done.fetch_add(words, order);
+                !stop.load(order)
+            })
+        });
+        let mut told = 0;
+        while !worker.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+            let now = done.load(order);
+            progress.advance(now - told);
+            told = now;
+            if progress.cancelled() {
+                stop.store(true, order);
+            }
+        }
+        worker.join()
+    });
+    progress.end();
+    match result {
+        Ok(result) => Ok(result?),
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// Refuses a directory that holds something else, unless `force`.
@@ -46,25 +113,28 @@ pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
 ///
 /// # Errors
 /// Data or settings that cannot be used.
-pub fn fit(
-    environment: &Environment,
-    data: &DataChoice,
-    features: &FeatureChoice,
-    output_dir: &Path,
-    force: bool,
-    progress: &mut dyn Progress,
-) -> Result<Report> {
-    check_free(output_dir, force)?;
-    let table = read(environment, data, Labels::Ignored, progress)?;
-    let settings = features.settings(&table.texts, progress)?;
-    let (vectorizer, rows) = Vectorizer::fit_transform(&settings, &table.texts)?;
-    vectorize::save::vectorizer(output_dir, &vectorizer)?;
+pub fn fit(environment: &Environment, job: &FitJob, progress: &mut dyn Progress) -> Result<Report> {
+    check_free(&job.output_dir, job.force)?;
+    let table = read(environment, &job.data, Labels::Ignored, progress)?;
+    let settings = job.features.settings(&table.texts, progress)?;
+    let pretrained = job.features.pretrained(progress)?;
+    let (vectorizer, rows) = learning(&settings, progress, |step| {
+        Vectorizer::fit_transform(&settings, &table.texts, Given { pretrained: pretrained.as_ref(), step })
+    })?;
+    vectorize::save::vectorizer(&job.output_dir, &vectorizer)?;
+    if let Some(path) = &job.save_vectors {
+        let vectors = vectorizer
+            .word_vectors()
+            .ok_or_else(|| StageError::input("--save-vectors: only --features word2vec and ngram+word2vec have word vectors"))?;
+        vectorize::save::vectors::word2vec(path, vectors, format_of(path))?;
+    }
     Ok(Report {
-        output_dir: output_dir.to_path_buf(),
+        output_dir: job.output_dir.clone(),
         rows: rows.rows(),
         features: vectorizer.columns(),
         stored: rows.stored(),
         dropped: table.bad.len(),
+        vectors: job.save_vectors.clone(),
     })
 }
 

@@ -2,9 +2,11 @@
 
 pub mod choices;
 pub mod classify;
+pub mod explore;
 pub mod fit;
 pub mod table;
 
+pub use vectorize::embed::{Architecture, Pooling};
 pub use vectorize::{Frequency, Norm, StripAccents, Unit};
 
 use crate::error::StageError;

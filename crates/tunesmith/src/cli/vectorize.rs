@@ -9,9 +9,10 @@ pub enum Vectorize {
     /// Learn features of texts and save them
     #[command(after_help = "Examples:
   tunesmith vectorize fit reviews.csv --output-dir features/tfidf
+  tunesmith vectorize fit reviews.csv --features word2vec --workers 2 --output-dir features/w2v --save-vectors vectors.bin
   tunesmith vectorize fit 评论.jsonl --features bow --analyzer jieba --user-dict 词典.txt --output-dir features/bow
 
-JSON keys: output_dir, rows, features, stored, dropped")]
+JSON keys: output_dir, rows, features, stored, dropped, vectors")]
     Fit(Box<Fit>),
     /// Texts as rows of numbers, one JSON line a row
     #[command(after_help = "Examples:
@@ -20,6 +21,27 @@ JSON keys: output_dir, rows, features, stored, dropped")]
 
 JSON keys: id, features {term: weight}; with --form indices: id, indices, values; with --form dense: id, vector")]
     Transform(Transform),
+    /// The words nearest to a word, or analogies; also turns vectors from one file form into the other
+    #[command(after_help = "Examples:
+  tunesmith vectorize neighbours features/w2v film
+  tunesmith vectorize neighbours vectors.bin king woman --negative man
+  tunesmith vectorize neighbours vectors.bin --export vectors.txt
+
+JSON keys: words, negative, neighbours [{word, similarity}], exported")]
+    Neighbours(Neighbours),
+    /// The terms that tell each text, or each group of texts, from the others
+    #[command(after_help = "Examples:
+  tunesmith vectorize keywords contracts.jsonl --top 8
+  tunesmith vectorize keywords reviews.csv --group-by label
+
+JSON keys (one line a row or group): id or group, keywords [{term, weight}]")]
+    Keywords(Box<Keywords>),
+    /// Texts in groups of similar ones
+    #[command(after_help = "Example:
+  tunesmith vectorize cluster tickets.jsonl --k 12 --output groups.jsonl
+
+JSON keys: rows, k, inertia, iterations, clusters [{id, size, terms, examples, example}]")]
+    Cluster(Box<Cluster>),
     /// Train, measure, use and explain classifiers of texts: seconds instead of hours
     #[command(subcommand)]
     Classify(Classify),
@@ -87,6 +109,61 @@ pub struct FeatureArgs {
     pub features: FeatureKind,
     #[command(flatten)]
     pub terms: TermArgs,
+    #[command(flatten)]
+    pub vectors: VectorArgs,
+}
+
+/// How vectors of words and documents are learned; the names are gensim's.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Word and document vectors")]
+pub struct VectorArgs {
+    /// Skip-gram instead of CBOW
+    #[arg(long)]
+    pub skip_gram: bool,
+    /// doc2vec: PV-DM instead of PV-DBOW
+    #[arg(long)]
+    pub dm: bool,
+    /// Numbers of a vector [default: 100]
+    #[arg(long, value_name = "N")]
+    pub vector_size: Option<usize>,
+    /// Words to each side [default: 5]
+    #[arg(long, value_name = "N")]
+    pub window: Option<usize>,
+    /// Leave out words of fewer appearances [default: 5; doc2vec: 2]
+    #[arg(long, value_name = "N")]
+    pub min_count: Option<u64>,
+    /// Words drawn against each one [default: 5]
+    #[arg(long, value_name = "N")]
+    pub negative: Option<usize>,
+    /// Skip words now and then that are more frequent than this share; 0 for never [default: 0.001]
+    #[arg(long, value_name = "SHARE")]
+    pub sample: Option<f64>,
+    /// Passes over the texts [default: 5; doc2vec: 20]
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<usize>,
+    /// Learning rate at the start [default: 0.025]
+    #[arg(long, value_name = "RATE")]
+    pub alpha: Option<f32>,
+    /// Threads that learn side by side without locks. With 1 the result repeats to the bit, with more it does not [default: 1]
+    #[arg(long, value_name = "N")]
+    pub workers: Option<usize>,
+    /// What a word counts for in the vector of a text
+    #[arg(long, value_enum, default_value = "tfidf")]
+    pub pooling: Pooling,
+    /// Take word vectors from this word2vec file, text or binary
+    #[arg(long, value_name = "FILE")]
+    pub vectors: Option<PathBuf>,
+    /// Seed of the vectors [default: 42]
+    #[arg(long, value_name = "N")]
+    pub vector_seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Pooling {
+    /// Each time it is there
+    Mean,
+    /// Its TF-IDF
+    Tfidf,
 }
 
 /// How texts become terms; the names are scikit-learn's.
@@ -160,6 +237,13 @@ pub enum FeatureKind {
     Bow,
     /// Hashed term counts, without a vocabulary
     Hashing,
+    /// Word vectors, pooled
+    Word2vec,
+    /// Document vectors
+    Doc2vec,
+    /// Term weights and pooled word vectors side by side
+    #[value(name = "ngram+word2vec")]
+    NgramWord2vec,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -204,6 +288,67 @@ pub struct Fit {
     /// Replace features that are there
     #[arg(long)]
     pub force: bool,
+    /// Write the word vectors as a word2vec file, too: binary if its name ends in .bin, text otherwise
+    #[arg(long, value_name = "FILE")]
+    pub save_vectors: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Neighbours {
+    /// Directory of `vectorize fit`, or a word2vec file
+    pub vectors: PathBuf,
+    /// Words to look near
+    pub words: Vec<String>,
+    /// Words to look away from: king woman --negative man
+    #[arg(long, value_name = "WORD")]
+    pub negative: Vec<String>,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+    /// Write the vectors as a word2vec file: binary if its name ends in .bin, text otherwise
+    #[arg(long, value_name = "FILE")]
+    pub export: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Keywords {
+    /// A file or any data source
+    pub data: String,
+    #[command(flatten)]
+    pub rows: DataArgs,
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// Keywords of all rows with one value of this column, instead of each row
+    #[arg(long, value_name = "COLUMN")]
+    pub group_by: Option<String>,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Cluster {
+    /// A file or any data source
+    pub data: String,
+    #[command(flatten)]
+    pub rows: DataArgs,
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    /// Number of groups
+    #[arg(long, short, value_name = "N", default_value_t = 8)]
+    pub k: usize,
+    /// Beginnings, the best of which counts
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub starts: usize,
+    /// Same seed, same groups
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+    /// Terms and examples shown of each group
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    pub top: usize,
+    /// Write each row's group here, as JSON lines {id, cluster, similarity, text}
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

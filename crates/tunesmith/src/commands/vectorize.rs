@@ -1,7 +1,7 @@
 //! `tunesmith vectorize …`
 
 use stages::Result;
-use stages::vectorize::{choices, classify, fit, table};
+use stages::vectorize::{choices, classify, explore, fit, table};
 
 use super::Context;
 use crate::cli::vectorize as cli;
@@ -11,6 +11,9 @@ pub fn run(context: &Context, verb: &cli::Vectorize) -> Result<()> {
     match verb {
         cli::Vectorize::Fit(args) => run_fit(context, args),
         cli::Vectorize::Transform(args) => run_transform(context, args),
+        cli::Vectorize::Neighbours(args) => run_neighbours(context, args),
+        cli::Vectorize::Keywords(args) => run_keywords(context, args),
+        cli::Vectorize::Cluster(args) => run_cluster(context, args),
         cli::Vectorize::Classify(cli::Classify::Train(args)) => run_train(context, args),
         cli::Vectorize::Classify(cli::Classify::Eval(args)) => run_eval(context, args),
         cli::Vectorize::Classify(cli::Classify::Predict(args)) => run_predict(context, args),
@@ -19,8 +22,14 @@ pub fn run(context: &Context, verb: &cli::Vectorize) -> Result<()> {
 }
 
 fn run_fit(context: &Context, args: &cli::Fit) -> Result<()> {
-    let data = data(&args.data, &args.rows);
-    let report = fit::fit(&context.environment, &data, &features(&args.features), &args.output_dir, args.force, &mut context.screen())?;
+    let job = fit::FitJob {
+        data: data(&args.data, &args.rows),
+        features: features(&args.features),
+        output_dir: args.output_dir.clone(),
+        force: args.force,
+        save_vectors: args.save_vectors.clone(),
+    };
+    let report = fit::fit(&context.environment, &job, &mut context.screen())?;
     if context.json {
         output::json(&report);
     } else {
@@ -39,6 +48,49 @@ fn run_transform(context: &Context, args: &cli::Transform) -> Result<()> {
     };
     // One JSON line a row in any case: rows of numbers are for machines.
     fit::transform(&context.environment, &args.dir, &data, &args.text, form, &mut |row| output::json(row), &mut context.screen())
+}
+
+fn run_neighbours(context: &Context, args: &cli::Neighbours) -> Result<()> {
+    let report = explore::neighbours(&args.vectors, &args.words, &args.negative, args.top, args.export.as_deref())?;
+    if context.json {
+        output::json(&report);
+    } else {
+        output::line(report.to_text());
+    }
+    Ok(())
+}
+
+fn run_keywords(context: &Context, args: &cli::Keywords) -> Result<()> {
+    let data = data(&args.data, &args.rows);
+    let group_by = args.group_by.as_deref();
+    let rows = explore::keywords(&context.environment, &data, &features(&args.features), group_by, args.top, &mut context.screen())?;
+    for row in &rows {
+        if context.json {
+            output::json(row);
+        } else {
+            output::line(row.to_text());
+        }
+    }
+    Ok(())
+}
+
+fn run_cluster(context: &Context, args: &cli::Cluster) -> Result<()> {
+    let job = explore::ClusterJob {
+        data: data(&args.data, &args.rows),
+        features: features(&args.features),
+        k: args.k,
+        starts: args.starts,
+        seed: args.seed,
+        top: args.top,
+        output: args.output.clone(),
+    };
+    let report = explore::cluster(&context.environment, &job, &mut context.screen())?;
+    if context.json {
+        output::json(&report);
+    } else {
+        output::line(report.to_text());
+    }
+    Ok(())
 }
 
 fn run_train(context: &Context, args: &cli::ClassifyTrain) -> Result<()> {
@@ -133,8 +185,34 @@ pub(super) fn features(args: &cli::FeatureArgs) -> choices::FeatureChoice {
             cli::FeatureKind::Tfidf => choices::FeatureKind::Tfidf,
             cli::FeatureKind::Bow => choices::FeatureKind::Bow,
             cli::FeatureKind::Hashing => choices::FeatureKind::Hashing,
+            cli::FeatureKind::Word2vec => choices::FeatureKind::Word2vec,
+            cli::FeatureKind::Doc2vec => choices::FeatureKind::Doc2vec,
+            cli::FeatureKind::NgramWord2vec => choices::FeatureKind::NgramWord2vec,
         },
         terms: terms(&args.terms),
+        vectors: vectors(&args.vectors),
+    }
+}
+
+fn vectors(args: &cli::VectorArgs) -> choices::VectorChoice {
+    use stages::vectorize::{Architecture, Pooling};
+    choices::VectorChoice {
+        architecture: Some(if args.skip_gram { Architecture::Skipgram } else { Architecture::Cbow }),
+        dm: args.dm,
+        vector_size: args.vector_size,
+        window: args.window,
+        min_count: args.min_count,
+        negative: args.negative,
+        sample: args.sample,
+        epochs: args.epochs,
+        alpha: args.alpha,
+        workers: args.workers,
+        pooling: match args.pooling {
+            cli::Pooling::Mean => Pooling::Mean,
+            cli::Pooling::Tfidf => Pooling::Tfidf,
+        },
+        file: args.vectors.clone(),
+        seed: args.vector_seed,
     }
 }
 

@@ -1,17 +1,23 @@
 //! What [`crate::save`] wrote, read back; whatever does not fit together is refused by name.
 
+pub mod vectors;
+
 use std::path::Path;
+use std::sync::Arc;
 
 use containers::{DType, SafetensorsFile, TensorSource};
 use serde::de::DeserializeOwned;
 
 use crate::classifier::Classifier;
+use crate::embed::{Doc2Vec, Pooled, VectorSettings, WordVectors};
 use crate::error::{Result, VectorizeError};
 use crate::features::Features;
 use crate::learn::{Calibrated, Fitted, Linear, Link, Neighbours};
 use crate::pipeline::{FeatureSettings, Vectorizer};
-use crate::save::{CLASSIFIER, CLASSIFIER_NUMBERS, Card, ModelCard, VECTORIZER, VECTORIZER_NUMBERS, VERSION, VOCABULARY};
-use crate::terms::{TermVectorizer, Terms};
+use crate::save::{
+    CLASSIFIER, CLASSIFIER_NUMBERS, Card, ModelCard, POOLING, VECTORIZER, VECTORIZER_NUMBERS, VECTORS, VERSION, VOCABULARY, WORDS,
+};
+use crate::terms::{TermSettings, TermVectorizer, Terms};
 
 fn json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let bytes = std::fs::read(path).map_err(VectorizeError::io(path, "read"))?;
@@ -33,6 +39,21 @@ pub fn is_classifier(dir: &Path) -> bool {
     dir.join(CLASSIFIER).is_file()
 }
 
+fn terms(dir: &Path, (vocabulary, numbers): (&str, &str), settings: TermSettings) -> Result<TermVectorizer> {
+    let terms: Vec<String> = json(&dir.join(vocabulary))?;
+    let idf = if settings.weighting.use_idf { f64s(&SafetensorsFile::open(dir.join(numbers))?, "idf")? } else { Vec::new() };
+    TermVectorizer::from_saved(settings, terms.iter().map(String::as_str).collect::<Terms>(), idf)
+}
+
+fn pooled(dir: &Path, settings: VectorSettings) -> Result<Pooled> {
+    let weights = terms(dir, POOLING, settings.term_settings())?;
+    let words: Vec<String> = json(&dir.join(WORDS))?;
+    let file = SafetensorsFile::open(dir.join(VECTORS))?;
+    let view = file.require("vectors")?;
+    let vectors = WordVectors::new(words, view.rows_cols().1, view.to_f32()?)?;
+    Pooled::from_parts(settings, weights, Arc::new(vectors))
+}
+
 /// Fitted features.
 ///
 /// # Errors
@@ -40,14 +61,19 @@ pub fn is_classifier(dir: &Path) -> bool {
 pub fn vectorizer(dir: &Path) -> Result<Vectorizer> {
     let settings: FeatureSettings = json(&dir.join(VECTORIZER))?;
     Ok(match settings {
-        FeatureSettings::Terms(settings) => {
-            let terms: Vec<String> = json(&dir.join(VOCABULARY))?;
-            let idf =
-                if settings.weighting.use_idf { f64s(&SafetensorsFile::open(dir.join(VECTORIZER_NUMBERS))?, "idf")? } else { Vec::new() };
-            let terms: Terms = terms.iter().map(String::as_str).collect();
-            Vectorizer::Terms(TermVectorizer::from_saved(settings, terms, idf)?)
-        }
+        FeatureSettings::Terms(settings) => Vectorizer::Terms(terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), settings)?),
         FeatureSettings::Hashing(settings) => Vectorizer::Hashing(settings),
+        FeatureSettings::Vectors(settings) => Vectorizer::Vectors(pooled(dir, settings)?),
+        FeatureSettings::Combined { terms: left, vectors } => {
+            Vectorizer::Combined(Box::new((terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), left)?, pooled(dir, vectors)?)))
+        }
+        FeatureSettings::Documents(settings) => {
+            let words: Vec<(String, u64)> = json(&dir.join(WORDS))?;
+            let file = SafetensorsFile::open(dir.join(VECTORS))?;
+            let (input, output) = (file.require("input")?.to_f32()?, file.require("output")?.to_f32()?);
+            let (words, counts) = words.into_iter().unzip();
+            Vectorizer::Documents(Box::new(Doc2Vec::from_saved(settings, words, counts, &input, &output)?))
+        }
     })
 }
 

@@ -1,7 +1,10 @@
 //! Vectorisers and classifiers as files: settings and names as JSON that a person can read, numbers as safetensors.
 //!
 //! A directory holds `vectorizer.json` (settings), `vocabulary.json` (terms in the order of the columns), `vectorizer.safetensors`;
+//! word and document vectors also `words.json` and `vectors.safetensors`,
 //! a classifier also `classifier.json` (settings, classes, shape of the model; written last) and `classifier.safetensors`.
+
+pub mod vectors;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -12,11 +15,13 @@ use containers::save::{LazyTensor, write_atomic, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::{Classifier, ClassifierSettings};
+use crate::embed::Pooled;
 use crate::error::{Result, VectorizeError};
 use crate::features::Features;
 use crate::learn::calibrate::Curve;
 use crate::learn::{Fitted, Knn, Link};
 use crate::pipeline::Vectorizer;
+use crate::terms::TermVectorizer;
 
 /// Settings of features.
 pub const VECTORIZER: &str = "vectorizer.json";
@@ -24,6 +29,12 @@ pub const VECTORIZER: &str = "vectorizer.json";
 pub(crate) const VOCABULARY: &str = "vocabulary.json";
 /// Numbers of features.
 pub(crate) const VECTORIZER_NUMBERS: &str = "vectorizer.safetensors";
+/// Words that have vectors.
+pub(crate) const WORDS: &str = "words.json";
+/// Their vectors.
+pub(crate) const VECTORS: &str = "vectors.safetensors";
+/// What the words of pooled vectors count for: vocabulary and numbers.
+pub(crate) const POOLING: (&str, &str) = ("pooling.json", "pooling.safetensors");
 /// What makes a directory a classifier's.
 pub const CLASSIFIER: &str = "classifier.json";
 /// Numbers of a classifier.
@@ -66,6 +77,22 @@ fn directory(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).map_err(VectorizeError::io(dir, "create"))
 }
 
+fn terms(dir: &Path, (vocabulary, numbers): (&str, &str), fitted: &TermVectorizer) -> Result<()> {
+    let terms: Vec<&str> = fitted.terms().iter().collect();
+    json(&dir.join(vocabulary), &terms)?;
+    let idf = (!fitted.idf().is_empty()).then(|| f64s("idf", vec![fitted.idf().len()], fitted.idf()));
+    Ok(write_safetensors(dir.join(numbers), &BTreeMap::new(), idf)?)
+}
+
+fn pooled(dir: &Path, fitted: &Pooled) -> Result<()> {
+    terms(dir, POOLING, fitted.weights())?;
+    let vectors = fitted.vectors();
+    json(&dir.join(WORDS), &vectors.words())?;
+    let shape = vec![vectors.len(), vectors.dim()];
+    let tensor = LazyTensor::from_f32("vectors", DType::F32, shape, vectors.values());
+    Ok(write_safetensors(dir.join(VECTORS), &BTreeMap::new(), [tensor])?)
+}
+
 /// Writes fitted features into a directory, which is made if it is not there.
 ///
 /// # Errors
@@ -73,13 +100,24 @@ fn directory(dir: &Path) -> Result<()> {
 pub fn vectorizer(dir: &Path, vectorizer: &Vectorizer) -> Result<()> {
     directory(dir)?;
     match vectorizer {
-        Vectorizer::Terms(fitted) => {
-            let terms: Vec<&str> = fitted.terms().iter().collect();
-            json(&dir.join(VOCABULARY), &terms)?;
-            let idf = (!fitted.idf().is_empty()).then(|| f64s("idf", vec![fitted.idf().len()], fitted.idf()));
-            write_safetensors(dir.join(VECTORIZER_NUMBERS), &BTreeMap::new(), idf)?;
-        }
+        Vectorizer::Terms(fitted) => terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), fitted)?,
         Vectorizer::Hashing(_) => {}
+        Vectorizer::Vectors(fitted) => pooled(dir, fitted)?,
+        Vectorizer::Combined(both) => {
+            terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), &both.0)?;
+            pooled(dir, &both.1)?;
+        }
+        Vectorizer::Documents(fitted) => {
+            let (words, counts, input, output) = fitted.parts();
+            let words: Vec<(&str, u64)> = words.iter().map(String::as_str).zip(counts.iter().copied()).collect();
+            json(&dir.join(WORDS), &words)?;
+            let shape = vec![words.len(), fitted.settings().vector_size];
+            let tensors = [
+                LazyTensor::from_f32("input", DType::F32, shape.clone(), &input),
+                LazyTensor::from_f32("output", DType::F32, shape, &output),
+            ];
+            write_safetensors(dir.join(VECTORS), &BTreeMap::new(), tensors)?;
+        }
     }
     json(&dir.join(VECTORIZER), &vectorizer.settings())
 }

@@ -15,7 +15,7 @@ use crate::analyze::{Analyzer, AnalyzerSettings, Scratch};
 use crate::error::{Result, VectorizeError};
 use crate::features::{Features, Norm};
 pub use hashing::{HashingSettings, hash};
-use intern::Interner;
+pub(crate) use intern::Interner;
 
 /// A document frequency: a number of documents, or a share of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
