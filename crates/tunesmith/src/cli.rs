@@ -441,3 +441,12 @@ pub enum Dtype {
     Bf16,
     F16,
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_verb_can_be_parsed() {
+        // Two options of one name, a default that is no value: found here, not by the user.
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
+}

@@ -143,7 +143,7 @@ pub struct VectorArgs {
     pub epochs: Option<usize>,
     /// Learning rate at the start [default: 0.025]
     #[arg(long, value_name = "RATE")]
-    pub alpha: Option<f32>,
+    pub learning_rate: Option<f32>,
     /// Threads that learn side by side without locks. With 1 the result repeats to the bit, with more it does not [default: 1]
     #[arg(long, value_name = "N")]
     pub workers: Option<usize>,

@@ -205,7 +205,7 @@ fn vectors(args: &cli::VectorArgs) -> choices::VectorChoice {
         negative: args.negative,
         sample: args.sample,
         epochs: args.epochs,
-        alpha: args.alpha,
+        alpha: args.learning_rate,
         workers: args.workers,
         pooling: match args.pooling {
             cli::Pooling::Mean => Pooling::Mean,
