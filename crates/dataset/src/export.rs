@@ -11,7 +11,8 @@ use serde_json::{Map, Value, json};
 use crate::error::Error;
 use crate::sample::{Sample, SampleKind};
 
-/// One sample as a JSON object: `id`, its fields (`text`, `label`; `prompt`, `completion`; `messages`, `tools`), and its `origin`.
+/// One sample as a JSON object: `id`, its fields (`text`, `label`; `prompt`, `completion`; `messages`, `tools`), where its text was cut from
+/// if that is known (`source`, `file`, `page`, `range`), and its `origin`.
 pub fn row(sample: &Sample) -> Map<String, Value> {
     let mut row = Map::new();
     row.insert("id".into(), sample.id.as_str().into());
@@ -45,6 +46,10 @@ pub fn row(sample: &Sample) -> Map<String, Value> {
         SampleKind::Text { text } => {
             row.insert("text".into(), text.as_str().into());
         }
+    }
+    for (key, value) in &sample.provenance {
+        // A field of the prompt may have the same name: it holds the same value.
+        row.entry(key.clone()).or_insert_with(|| value.clone());
     }
     row.insert("origin".into(), json!({"file": sample.origin.file, "line": sample.origin.line}));
     row
@@ -104,6 +109,21 @@ mod tests {
     fn a_row_has_what_scripts_rely_on() {
         let row = Value::Object(row(&review("a", "好")));
         assert_eq!(row, json!({"id": "f:1", "text": "a", "label": "好", "origin": {"file": "f", "line": 1}}));
+    }
+
+    #[test]
+    fn provenance_is_carried_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("train.jsonl");
+        let given = json!({"id": "c1", "text": "很好", "label": "pos", "file": "a.pdf", "page": 3, "range": [0, 2],
+            "source": {"file": "a.pdf", "sha256": "00", "page": 3, "page_end": 3, "start": 0, "end": 2}, "other": 1});
+        std::fs::write(&path, format!("{given}\n{}\n", json!({"text": "b", "label": "pos", "source": "rt", "file": "x"}))).unwrap();
+        let task: TaskSpec = serde_json::from_value(json!({"type": "classify", "prompt": "{text}:", "labels": ["pos", "neg"]})).unwrap();
+        let rows: Vec<_> = load(&[path], &SourceEntry::default(), &task).unwrap().samples.iter().map(row).collect();
+        for key in ["id", "source", "file", "page", "range"] {
+            assert_eq!(rows[0].get(key), given.get(key), "{key}");
+        }
+        assert!(!rows[0].contains_key("other") && !rows[1].contains_key("source") && !rows[1].contains_key("file"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! files → [`import`] → rows → ([`shape`]) samples with provenance → [`mod@split`] → [`render`] → ids and labels → [`pack`].
 //!
 //! [`settings`] are what a recipe says about all of it, [`preview`] shows what the model would see, [`export`] writes the rows that a
-//! run used, and [`inspect`] looks at a user's own file to propose a recipe.
+//! run used, and [`inspect`] looks at a user's own file to propose a recipe. [`labels`] are the files of annotation tools, both ways.
 //!
 //! Deliberately absent: the network (files come from the `sources` crate), random numbers (every choice ranks rows by a hash of their
 //! text, so that the order of a file does not matter), printing, and any second way to turn a row into ids.
@@ -12,6 +12,7 @@ pub mod error;
 pub mod export;
 pub mod import;
 pub mod inspect;
+pub mod labels;
 pub mod pack;
 pub mod preview;
 mod prompt;

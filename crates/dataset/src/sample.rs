@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use text::Message;
 
@@ -35,6 +35,9 @@ pub struct Sample {
     /// SHA-256 of what is given to the model, without the answer: the key by which rows are chosen and split. One text field is
     /// hashed as its UTF-8 bytes, several in the order of their names with a zero byte between.
     pub text_hash: [u8; 32],
+    /// Where the text was cut from, if the row says so by an object `source`: that object, with the row's `file`, `page` and `range`
+    /// beside it. Carried along to the rows that a run writes.
+    pub provenance: Map<String, Value>,
 }
 
 /// What a sample says.
@@ -87,7 +90,7 @@ impl Sample {
     /// A sample with its text hash computed.
     pub fn new(id: String, origin: Origin, kind: SampleKind) -> Self {
         let text_hash = kind.text_hash();
-        Sample { id, origin, kind, text_hash }
+        Sample { id, origin, kind, text_hash, provenance: Map::new() }
     }
 
     /// The class's name, of a classification row that has one.

@@ -14,6 +14,9 @@ pub enum StageError {
     /// The rows.
     #[error(transparent)]
     Dataset(#[from] dataset::Error),
+    /// The store of labels.
+    #[error(transparent)]
+    Annotate(#[from] annotate::Error),
     /// The model's files.
     #[error(transparent)]
     Model(#[from] model::ModelError),
@@ -88,6 +91,7 @@ impl StageError {
             StageError::Recipe(_) | StageError::Input { .. } | StageError::Dataset(_) | StageError::Text(_) => true,
             StageError::Source(sources::SourceError::Cancelled) | StageError::Stopped { .. } => return STOPPED,
             StageError::Source(e) => e.is_user_input(),
+            StageError::Annotate(e) => e.is_user_input(),
             StageError::Train(e) => e.is_user_input(),
             // Loading and attaching judge the user's files; the engine's own refusals are failures of the work.
             StageError::Model(e) => !matches!(e, model::ModelError::Engine(_)),

@@ -1,9 +1,12 @@
 //! What can be typed: the verbs, their arguments and the help that explains them. Types only; the doing is in `commands`.
 
+pub mod label;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod few;
 pub mod vectorize;
 
 /// Fine-tune, measure and use language models on your own machine. Nothing leaves it.
@@ -59,6 +62,9 @@ JSON keys: recipe, shape, rows, columns, labels")]
     /// Look at the rows as the model will see them
     #[command(subcommand)]
     Data(Data),
+    /// Labels of documents: import, export, annotate, agree, settle
+    #[command(subcommand)]
+    Label(label::Label),
     /// Predict memory, disk and time of a recipe before running it
     #[command(after_help = "Example:
   tunesmith plan examples/rotten-tomatoes.yaml

@@ -24,6 +24,7 @@ fn main() -> ExitCode {
         Verb::Pull(args) => commands::pull::run(&context, args),
         Verb::Init(args) => commands::init::run(&context, args),
         Verb::Data(Data::Preview(args)) => commands::preview::run(&context, args),
+        Verb::Label(verb) => commands::label::run(&context, verb),
         Verb::Plan(args) => commands::plan::run(&context, args),
         Verb::Train(args) => commands::train::run(&context, args),
         Verb::Eval(args) => commands::eval::run(&context, args),

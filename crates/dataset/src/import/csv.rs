@@ -12,11 +12,13 @@ use crate::error::Error;
 
 type Input = Box<dyn BufRead + Send>;
 
-/// The rows, and the separator that was used. `header` names the columns of a file without a header line.
+/// The rows, and the separator that was used. `header` names the columns of a file without a header line; `verbatim` keeps line ends within cells as
+/// they are.
 pub(super) fn rows(
     mut opened: Opened,
     delimiter: Option<char>,
     header: Option<&[String]>,
+    verbatim: bool,
 ) -> Result<(impl Iterator<Item = Result<Row, RowError>> + Send + use<>, char), Error> {
     let delimiter = match delimiter {
         Some(c) if c.is_ascii() && !matches!(c, '"' | '\n' | '\r') => c,
@@ -26,7 +28,8 @@ pub(super) fn rows(
             guess_delimiter(head)
         }
     };
-    let input = universal_newlines(std::mem::replace(&mut opened.input, Box::new(std::io::empty())));
+    let input = std::mem::replace(&mut opened.input, Box::new(std::io::empty()));
+    let input = if verbatim { input } else { universal_newlines(input) };
     let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter as u8).from_reader(input);
     let columns: Vec<String> = match header {
         Some(names) => names.to_vec(),

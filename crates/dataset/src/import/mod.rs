@@ -108,6 +108,20 @@ impl Opened {
 
 /// Opens one file. Of `entry` only what says how to read counts (`format`, `encoding`, `delimiter`, `header`, `sample_by`).
 pub fn open(path: &Path, entry: &SourceEntry) -> Result<Rows, Error> {
+    open_as(path, entry, false)
+}
+
+/// As [`open`]; line ends within a table's cells stay what they are, since labels count characters.
+pub(crate) fn open_verbatim(path: &Path, entry: &SourceEntry) -> Result<Rows, Error> {
+    open_as(path, entry, true)
+}
+
+/// A stream of UTF-8; the inner error is a name that is no encoding.
+pub(crate) fn utf8(input: File, encoding: Option<&str>) -> std::io::Result<Result<Box<dyn BufRead + Send>, String>> {
+    Ok(decode::utf8(input, encoding)?.map(|(input, _)| input))
+}
+
+fn open_as(path: &Path, entry: &SourceEntry, verbatim: bool) -> Result<Rows, Error> {
     let mut input = File::open(path).map_err(|e| Error::io(path, e))?;
     if input.metadata().map_err(|e| Error::io(path, e))?.is_dir() {
         return Err(Error::file(path, 1, "is a directory; name the file in it"));
@@ -137,7 +151,7 @@ pub fn open(path: &Path, entry: &SourceEntry) -> Result<Rows, Error> {
     let rows: Box<dyn Iterator<Item = _> + Send> = match format {
         FileFormat::Csv | FileFormat::Tsv => {
             let tab = (format == FileFormat::Tsv).then_some('\t');
-            let (rows, separator) = csv::rows(opened, entry.delimiter.or(tab), entry.header.as_deref())?;
+            let (rows, separator) = csv::rows(opened, entry.delimiter.or(tab), entry.header.as_deref(), verbatim)?;
             delimiter = Some(separator);
             Box::new(rows)
         }

@@ -22,6 +22,9 @@ pub enum Answers {
     Optional,
 }
 
+/// Keys of a row that tell where its text was cut from.
+const PROVENANCE: [&str; 4] = ["source", "file", "page", "range"];
+
 /// Turns rows into samples.
 #[derive(Debug, Clone)]
 pub struct Converter {
@@ -84,7 +87,12 @@ impl Converter {
             Some(Value::Number(id)) => id.to_string(),
             _ => format!("{}:{}", row.file, row.line),
         };
-        Ok(Sample::new(id, Origin { file: row.file.to_string(), line: row.line }, kind))
+        let mut sample = Sample::new(id, Origin { file: row.file.to_string(), line: row.line }, kind);
+        if row.fields.get("source").is_some_and(Value::is_object) {
+            let kept = row.fields.into_iter().filter(|(key, value)| PROVENANCE.contains(&key.as_str()) && !value.is_null());
+            sample.provenance = kept.collect();
+        }
+        Ok(sample)
     }
 
     /// The shape of conversational rows by their columns: first what the recipe declares, then what the row has.

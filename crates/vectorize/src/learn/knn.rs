@@ -46,6 +46,23 @@ impl Neighbours {
         Self { settings, classes, by_column: rows.transpose(), labels, weights }
     }
 
+    /// Rows to be found again, without classes.
+    pub fn of_rows(settings: Knn, x: &Features) -> Self {
+        Self::new(settings, x, vec![0; x.rows()], vec![1.0; x.rows()], 1)
+    }
+
+    /// For each row of `x` the nearest rows with their cosines, nearest first; rows that share no column are not there.
+    pub fn nearest_all(&self, x: &Features) -> Vec<Vec<(u32, f64)>> {
+        let blocks: Vec<usize> = (0..x.rows()).step_by(64).collect();
+        let one = |&first: &usize| {
+            let mut dots = vec![0.0; self.labels.len()];
+            let mut touched = Vec::new();
+            let rows = first..(first + 64).min(x.rows());
+            rows.map(|i| self.nearest(x, i, &mut dots, &mut touched)).collect::<Vec<_>>()
+        };
+        blocks.par_iter().flat_map_iter(one).collect()
+    }
+
     /// The rows as they were learned, of length 1.
     pub(crate) fn rows(&self) -> Features {
         self.by_column.transpose()

@@ -1,0 +1,17 @@
+//! Labels of a project: who or what said which label of which document, with which confidence, when.
+//!
+//! Files → [`dataset::labels`] → [`store`] (append-only evidence in SQLite) → [`view`] (the current labels).
+//!
+//! Deliberately absent: the clock (times are given), the network, printing, and any change or removal of what was once said: a
+//! correction is new evidence, an undo hides and is itself remembered.
+
+pub mod error;
+pub mod methods;
+pub mod split;
+pub mod status;
+pub mod store;
+pub mod view;
+
+pub use error::{Error, Result};
+pub use store::{Action, Added, Entry, Exported, Store};
+pub use view::{Basis, Current, current};

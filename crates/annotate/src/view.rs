@@ -1,0 +1,428 @@
+//! The current labels of a document: what was adjudicated, else what most people say, else what a model says. Ties stay unresolved.
+//!
+//! Questions are settled one by one: each group of classes, the spans with all that hangs on them, free texts. Of one author the last
+//! action on a question counts; an author who said "nothing here" has spoken on the questions that they did not answer otherwise.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dataset::labels::{Answer, Author, AuthorKind, Body, Format, Label, Statement};
+use serde::Serialize;
+
+/// On whose word the current labels stand; the weakest of all questions'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Basis {
+    /// Machines'.
+    Model,
+    /// People's.
+    Human,
+    /// The adjudicator's.
+    Adjudicated,
+}
+
+/// What a document is, as far as is known.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Current {
+    /// Nobody said anything that counts.
+    Unlabelled,
+    /// The labels, and on whose word.
+    Resolved(Statement, Basis),
+    /// Those who spoke disagree and nobody has the majority; what is not in dispute.
+    Tied(Statement),
+}
+
+impl Current {
+    /// The labels, if there is agreement on them.
+    pub fn resolved(&self) -> Option<&Statement> {
+        match self {
+            Current::Resolved(statement, _) => Some(statement),
+            _ => None,
+        }
+    }
+
+    /// Whether people settled it.
+    pub fn is_human(&self) -> bool {
+        matches!(self, Current::Resolved(_, Basis::Human | Basis::Adjudicated))
+    }
+}
+
+/// A question that is settled by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Question {
+    Class(String),
+    Spans,
+    Texts,
+}
+
+fn question(body: &Body) -> Question {
+    match body {
+        Body::Class { group, .. } => Question::Class(group.clone()),
+        Body::Text { .. } | Body::Qa { .. } | Body::Other { .. } => Question::Texts,
+        _ => Question::Spans,
+    }
+}
+
+/// What one author says on one question.
+#[derive(Debug, Clone)]
+struct Voice<'s> {
+    author: &'s Author,
+    accepted: Vec<&'s Label>,
+    rejected: Vec<&'s Label>,
+    confidence: f64,
+    /// The last statement's index: later speaks after earlier.
+    at: usize,
+}
+
+/// What counts of the statements, each with the action that it belongs to.
+pub fn current(statements: &[Statement], actions: &[i64]) -> Current {
+    let spoken: Vec<usize> = (0..statements.len()).filter(|&i| statements[i].answer != Answer::Ignore).collect();
+    match spoken[..] {
+        [] => return Current::Unlabelled,
+        // One voice alone is taken as it is, with all that its format knows.
+        [only] if statements[only].answer == Answer::Accept => {
+            let statement = statements[only].clone();
+            let basis = basis(statement.author.kind);
+            return Current::Resolved(statement, basis);
+        }
+        _ => {}
+    }
+    let mut labels = Vec::new();
+    let mut weakest = Basis::Adjudicated;
+    let (mut tied, mut spoke) = (false, false);
+    let mut sole: BTreeSet<usize> = BTreeSet::new();
+    for (question, voices) in voices(statements, actions) {
+        let (settled, basis, tie) = settle(&question, &voices);
+        spoke |= voices.iter().any(|v| !v.accepted.is_empty() || v.rejected.is_empty());
+        weakest = weakest.min(basis);
+        tied |= tie;
+        labels.extend(settled);
+        sole.extend(voices.iter().map(|v| v.at));
+    }
+    if !spoke && labels.is_empty() && !tied {
+        return Current::Unlabelled;
+    }
+    let kind = match weakest {
+        Basis::Adjudicated => AuthorKind::Adjudicator,
+        Basis::Human => AuthorKind::Human,
+        Basis::Model => AuthorKind::Model,
+    };
+    let authors: BTreeSet<&Author> = sole.iter().map(|&i| &statements[i].author).collect();
+    let name = match authors.iter().collect::<Vec<_>>()[..] {
+        [only] => only.name.clone(),
+        _ => String::new(),
+    };
+    // A brat file's own lines are needed to write back what nobody touched.
+    let native = match sole.iter().collect::<Vec<_>>()[..] {
+        [&only] => statements[only].native.clone(),
+        _ => statements.iter().rev().filter_map(|s| s.native.clone()).find(|n| n.format == Format::Brat),
+    };
+    let statement = Statement { author: Author { kind, name }, labels, native, ..Statement::default() };
+    if tied { Current::Tied(statement) } else { Current::Resolved(statement, weakest) }
+}
+
+fn basis(kind: AuthorKind) -> Basis {
+    match kind {
+        AuthorKind::Adjudicator => Basis::Adjudicated,
+        AuthorKind::Human => Basis::Human,
+        _ => Basis::Model,
+    }
+}
+
+/// Who says what on which question, by the authors' last words.
+fn voices<'s>(statements: &'s [Statement], actions: &[i64]) -> BTreeMap<Question, Vec<Voice<'s>>> {
+    let mut all: BTreeMap<Question, Vec<Voice<'s>>> = BTreeMap::new();
+    let asked: BTreeSet<Question> = statements.iter().flat_map(|s| s.labels.iter().map(|l| question(&l.body))).collect();
+    // Where nothing but "nothing here" was said, it was said of the spans.
+    let asked = if asked.is_empty() { BTreeSet::from([Question::Spans]) } else { asked };
+    let authors: BTreeSet<&Author> = statements.iter().map(|s| &s.author).collect();
+    for author in authors {
+        let own: Vec<usize> = (0..statements.len()).filter(|&i| statements[i].author == *author).collect();
+        for q in &asked {
+            let on = |i: &usize| statements[*i].labels.iter().any(|l| question(&l.body) == *q);
+            let action = |i: usize| actions.get(i).copied().unwrap_or_default();
+            let last = own.iter().copied().filter(on).map(action).max();
+            // Several rows of one file (a question a row) belong to one action and count together.
+            let counting: Vec<usize> = match last {
+                Some(last) => own.iter().copied().filter(|&i| action(i) == last && on(&i)).collect(),
+                None => own.iter().copied().filter(|&i| statements[i].labels.is_empty()).collect(),
+            };
+            let counting: Vec<usize> = counting.into_iter().filter(|&i| statements[i].answer != Answer::Ignore).collect();
+            let Some(&at) = counting.last() else { continue };
+            let pick = |answer: Answer| -> Vec<&'s Label> {
+                let chosen = counting.iter().filter(|&&i| statements[i].answer == answer);
+                chosen.flat_map(|&i| &statements[i].labels).filter(|l| question(&l.body) == *q).collect()
+            };
+            let confidence = statements[at].confidence.unwrap_or(1.0);
+            let voice = Voice { author, accepted: pick(Answer::Accept), rejected: pick(Answer::Reject), confidence, at };
+            all.entry(q.clone()).or_default().push(voice);
+        }
+    }
+    all
+}
+
+/// The labels of one question, on whose word, and whether there is a tie.
+fn settle(question: &Question, voices: &[Voice]) -> (Vec<Label>, Basis, bool) {
+    let of = |wanted: Basis| voices.iter().filter(|v| basis(v.author.kind) == wanted).cloned().collect::<Vec<_>>();
+    // The last adjudication settles it.
+    if let Some(judge) = of(Basis::Adjudicated).iter().max_by_key(|v| v.at) {
+        return (judge.accepted.iter().map(|l| (*l).clone()).collect(), Basis::Adjudicated, false);
+    }
+    let human = of(Basis::Human);
+    let (speaking, basis) = if human.is_empty() { (of(Basis::Model), Basis::Model) } else { (human, Basis::Human) };
+    let (labels, tied) = match question {
+        Question::Class(_) => settle_class(&speaking, basis),
+        // Machines' spans are not put together: the last word of one of them is a consistent whole.
+        _ if basis == Basis::Model => {
+            let last = speaking.iter().max_by_key(|v| v.at);
+            (last.map(|v| v.accepted.iter().map(|l| (*l).clone()).collect()).unwrap_or_default(), false)
+        }
+        _ => settle_structure(&speaking),
+    };
+    (labels, basis, tied)
+}
+
+fn settle_class(voices: &[Voice], basis: Basis) -> (Vec<Label>, bool) {
+    let weight = |voice: &Voice| if basis == Basis::Model { voice.confidence } else { 1.0 };
+    let mut votes: BTreeMap<&str, (f64, &Label)> = BTreeMap::new();
+    let mut voters = 0.0;
+    for voice in voices {
+        voters += weight(voice);
+        for (labels, sign) in [(&voice.accepted, 1.0), (&voice.rejected, -1.0)] {
+            let mut seen = BTreeSet::new();
+            for label in labels.iter() {
+                let Some(name) = label.class().filter(|name| seen.insert(*name)) else { continue };
+                votes.entry(name).or_insert((0.0, label)).0 += sign * weight(voice);
+            }
+        }
+    }
+    let several = voices.iter().any(|v| v.accepted.iter().filter_map(|l| l.class()).collect::<BTreeSet<_>>().len() > 1);
+    let nothing = voices.iter().any(|v| v.accepted.is_empty() && v.rejected.is_empty());
+    if several || nothing && votes.len() > 1 {
+        let tied = votes.values().any(|(n, _)| *n > 0.0 && *n * 2.0 == voters);
+        return (votes.values().filter(|(n, _)| *n * 2.0 > voters).map(|(_, l)| (*l).clone()).collect(), tied);
+    }
+    let silent = voices.iter().filter(|v| v.accepted.is_empty() && v.rejected.is_empty()).map(weight).sum::<f64>();
+    let best = votes.values().map(|(n, _)| *n).fold(silent, f64::max);
+    if best <= 0.0 {
+        return (Vec::new(), false);
+    }
+    let winners: Vec<&Label> = votes.values().filter(|(n, _)| *n == best).map(|(_, l)| *l).collect();
+    match winners[..] {
+        [only] if silent < best => (vec![only.clone()], false),
+        [] => (Vec::new(), false),
+        _ => (Vec::new(), true),
+    }
+}
+
+/// What more than half of the voices say, each label held together with what it refers to; exactly half is a tie.
+fn settle_structure(voices: &[Voice]) -> (Vec<Label>, bool) {
+    if let [only] = voices {
+        return (only.accepted.iter().map(|l| (*l).clone()).collect(), false);
+    }
+    let mut order: Vec<(String, usize, &Label)> = Vec::new();
+    let mut votes: BTreeMap<String, f64> = BTreeMap::new();
+    for (v, voice) in voices.iter().enumerate() {
+        for (labels, sign) in [(&voice.accepted, 1.0), (&voice.rejected, -1.0)] {
+            let mut times: BTreeMap<String, usize> = BTreeMap::new();
+            for label in labels.iter() {
+                let mut key = meaning(label, labels, 0);
+                // Repeated spans are told apart by their number.
+                let n = times.entry(key.clone()).or_default();
+                *n += 1;
+                key.push_str(&format!("#{n}"));
+                let known = votes.contains_key(&key);
+                *votes.entry(key.clone()).or_default() += sign;
+                if !known || sign > 0.0 && !order.iter().any(|(k, ..)| *k == key) {
+                    order.push((key, v, label));
+                }
+            }
+        }
+    }
+    let needed = voices.len() as f64 / 2.0;
+    let tied = votes.values().any(|&n| n == needed);
+    let mut ids: BTreeMap<(usize, &str), String> = BTreeMap::new();
+    let mut by_meaning: BTreeMap<String, String> = BTreeMap::new();
+    let mut taken = BTreeSet::new();
+    let mut chosen = Vec::new();
+    for (key, voice, label) in &order {
+        if votes.get(key).is_none_or(|&n| n <= needed) {
+            continue;
+        }
+        let mut label = (*label).clone();
+        if !label.id.is_empty() {
+            let mut id = label.id.clone();
+            let mut n = 1;
+            while !taken.insert(id.clone()) {
+                n += 1;
+                id = format!("{}_{n}", label.id);
+            }
+            by_meaning.insert(key.clone(), id.clone());
+            label.id = id;
+        }
+        chosen.push((*voice, label));
+    }
+    // Whatever anyone calls a label, it is called by the chosen name.
+    for (v, voice) in voices.iter().enumerate() {
+        let mut times: BTreeMap<String, usize> = BTreeMap::new();
+        for label in &voice.accepted {
+            let mut key = meaning(label, &voice.accepted, 0);
+            let n = times.entry(key.clone()).or_default();
+            *n += 1;
+            key.push_str(&format!("#{n}"));
+            if let (false, Some(id)) = (label.id.is_empty(), by_meaning.get(&key)) {
+                ids.insert((v, &label.id), id.clone());
+            }
+        }
+    }
+    let mut labels: Vec<Label> = Vec::new();
+    for (voice, mut label) in chosen {
+        let complete = label.body.refers_to().iter().all(|id| ids.contains_key(&(voice, *id)));
+        rename(&mut label.body, &|id| ids.get(&(voice, id)).cloned());
+        // A relation with the majority whose ends lack it cannot be: ends are named with it. Notes on nothing may stand.
+        if complete || matches!(label.body, Body::Note { .. }) {
+            labels.push(label);
+        }
+    }
+    (labels, tied)
+}
+
+/// What a label says, with what it refers to spelled out: equal for two authors who say the same under different names.
+fn meaning(label: &Label, all: &[&Label], depth: usize) -> String {
+    let of = |id: &str| -> String {
+        match all.iter().find(|l| l.id == id) {
+            // References may run in circles in broken files.
+            Some(found) if depth < 4 => meaning(found, all, depth + 1),
+            _ => format!("?{id}"),
+        }
+    };
+    let args = |args: &[(String, String)]| args.iter().map(|(role, id)| format!("{role}={}", of(id))).collect::<Vec<_>>().join(",");
+    match &label.body {
+        Body::Span { label, ranges, .. } => format!("span({label:?},{ranges:?})"),
+        Body::Relation { label, args: given } => format!("relation({label:?},{})", args(given)),
+        Body::Event { label, trigger, args: given } => format!("event({label:?},{},{})", of(trigger), args(given)),
+        Body::Attribute { label, target, value, .. } => format!("attribute({label:?},{},{value:?})", of(target)),
+        Body::Equiv { label, members } => {
+            let mut members: Vec<String> = members.iter().map(|m| of(m)).collect();
+            members.sort();
+            format!("equiv({label:?},{})", members.join(","))
+        }
+        Body::Note { label, target, text } => format!("note({label:?},{},{text:?})", of(target)),
+        Body::Normalisation { label, target, entry, .. } => format!("normalisation({label:?},{},{entry:?})", of(target)),
+        other => format!("{other:?}"),
+    }
+}
+
+fn rename(body: &mut Body, to: &dyn Fn(&str) -> Option<String>) {
+    let change = |id: &mut String| {
+        if let Some(new) = to(id) {
+            *id = new;
+        }
+    };
+    match body {
+        Body::Relation { args, .. } => args.iter_mut().for_each(|(_, id)| change(id)),
+        Body::Event { trigger, args, .. } => {
+            change(trigger);
+            args.iter_mut().for_each(|(_, id)| change(id));
+        }
+        Body::Attribute { target, .. } | Body::Note { target, .. } | Body::Normalisation { target, .. } => change(target),
+        Body::Equiv { members, .. } => members.iter_mut().for_each(change),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(kind: AuthorKind, name: &str, classes: &[&str]) -> Statement {
+        let labels = classes.iter().map(|c| Label::new(Body::class(*c))).collect();
+        Statement { author: Author { kind, name: name.into() }, labels, ..Statement::default() }
+    }
+
+    fn human(name: &str, classes: &[&str]) -> Statement {
+        said(AuthorKind::Human, name, classes)
+    }
+
+    fn classes(statements: &[Statement]) -> (Vec<String>, Option<Basis>) {
+        let actions: Vec<i64> = (0..statements.len() as i64).collect();
+        match current(statements, &actions) {
+            Current::Unlabelled => (vec!["-".into()], None),
+            Current::Tied(_) => (vec!["?".into()], None),
+            Current::Resolved(s, basis) => (s.classes().map(str::to_owned).collect(), Some(basis)),
+        }
+    }
+
+    #[test]
+    fn adjudication_beats_majority_beats_models_and_ties_stay() {
+        let (a, b, c) = (human("a", &["x"]), human("b", &["y"]), human("c", &["y"]));
+        let model = said(AuthorKind::Model, "m", &["z"]);
+        assert_eq!(classes(&[]), (vec!["-".into()], None));
+        assert_eq!(classes(std::slice::from_ref(&model)), (vec!["z".into()], Some(Basis::Model)));
+        assert_eq!(classes(&[a.clone(), model.clone()]), (vec!["x".into()], Some(Basis::Human)));
+        assert_eq!(classes(&[a.clone(), b.clone(), model.clone()]), (vec!["?".into()], None));
+        assert_eq!(classes(&[a.clone(), b.clone(), c.clone(), model.clone()]), (vec!["y".into()], Some(Basis::Human)));
+        let judge = said(AuthorKind::Adjudicator, "j", &["x"]);
+        assert_eq!(classes(&[a, b, judge, c, model]), (vec!["x".into()], Some(Basis::Adjudicated)));
+    }
+
+    #[test]
+    fn the_last_word_of_an_author_counts_and_rejections_count_against() {
+        assert_eq!(classes(&[human("a", &["x"]), human("a", &["y"])]).0, ["y"]);
+        let no = |name: &str, class: &str| Statement { answer: Answer::Reject, ..human(name, &[class]) };
+        assert_eq!(classes(&[human("a", &["x"]), no("b", "x")]).0, Vec::<String>::new());
+        assert_eq!(classes(&[human("a", &["x"]), no("b", "x"), human("c", &["x"])]).0, ["x"]);
+        assert_eq!(classes(&[no("a", "x")]).0, ["-"]);
+        let pass = Statement { answer: Answer::Ignore, ..human("b", &["y"]) };
+        assert_eq!(classes(&[human("a", &["x"]), pass]).0, ["x"]);
+        // Rows of one file that ask a question each belong together.
+        assert_eq!(current(&[human("a", &["x"]), no("a", "y")], &[1, 1]).resolved().unwrap().classes().collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn several_classes_are_settled_one_by_one() {
+        assert_eq!(classes(&[human("a", &["x", "y"]), human("b", &["x"]), human("c", &["x", "y"])]).0, ["x", "y"]);
+        assert_eq!(classes(&[human("a", &["x", "y"]), human("b", &["x"])]).0, ["?"]);
+    }
+
+    #[test]
+    fn groups_of_classes_do_not_disturb_each_other() {
+        let grouped = |name: &str, group: &str, label: &str| {
+            Statement::human(name, vec![Label::new(Body::Class { group: group.into(), label: label.into() })])
+        };
+        let statements = [grouped("a", "topic", "t"), grouped("a", "mood", "good")];
+        assert_eq!(classes(&statements).0, ["good", "t"]);
+    }
+
+    fn spans(name: &str, of: &[(&str, &str, usize, usize)], relation: bool) -> Statement {
+        let mut labels: Vec<Label> = of.iter().map(|(id, l, s, e)| Label::named(*id, Body::span(*l, *s, *e))).collect();
+        if relation {
+            let args = vec![("a".to_owned(), of[0].0.to_owned()), ("b".to_owned(), of[1].0.to_owned())];
+            labels.push(Label::named(format!("R-{name}"), Body::Relation { label: "r".into(), args }));
+        }
+        Statement::human(name, labels)
+    }
+
+    #[test]
+    fn spans_and_relations_have_majorities_under_any_names() {
+        let statements = [
+            spans("a", &[("T1", "P", 0, 3), ("T2", "O", 5, 8)], true),
+            spans("b", &[("x", "O", 5, 8), ("y", "P", 0, 3)], false),
+            spans("c", &[("T1", "P", 0, 3), ("T9", "O", 5, 8)], true),
+        ];
+        let now = current(&statements, &[1, 2, 3]);
+        let labels = &now.resolved().unwrap().labels;
+        assert_eq!(labels.iter().map(|l| l.id.as_str()).collect::<Vec<_>>(), ["T1", "T2", "R-a"]);
+        let two = current(&statements[..2], &[1, 2]);
+        let Current::Tied(agreed) = two else { panic!("{two:?}") };
+        assert_eq!(agreed.labels.len(), 2);
+    }
+
+    #[test]
+    fn nothing_here_is_an_opinion_too() {
+        let empty = Statement::human("b", vec![]);
+        assert!(matches!(current(&[spans("a", &[("T1", "P", 0, 3)], false), empty.clone()], &[1, 2]), Current::Tied(_)));
+        // Who labelled spans and then said "no class" in another file has not taken the spans back.
+        let mine = [spans("a", &[("T1", "P", 0, 3)], false), Statement::human("a", vec![])];
+        assert_eq!(current(&mine, &[1, 2]).resolved().unwrap().labels.len(), 1);
+    }
+}

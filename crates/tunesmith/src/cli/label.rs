@@ -1,0 +1,285 @@
+//! What can be typed after `tunesmith label`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// A directory of a project, shared with `docs`.
+#[derive(Debug, Args)]
+pub struct StoreDir {
+    /// The project's directory
+    #[arg(long, value_name = "DIR")]
+    pub store: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Label {
+    /// Read a file of labels into the store; what is there already is not added again
+    #[command(after_help = "Examples:
+  tunesmith label import doccano reviews.jsonl --store project
+  tunesmith label import brat corpus/ --store project --dry-run
+  tunesmith label import conll train.txt --scheme iob1 --store project
+  tunesmith label import csv reviews.csv --text-column review --label-column stars --store project
+  tunesmith label import jsonl predictions.jsonl --author-kind model --annotator run-3 --store project
+
+Formats: brat (a directory), conll, csv, doccano (JSONL, JSON, CSV, fastText .txt), jsonl (also unlabelled rows),
+label-studio, labelbox, prodigy. Offsets are code points; every span is held against its text, and a file that counts
+otherwise (UTF-16, bytes, CRLF, inclusive end) is repaired if all its spans agree on it.
+
+JSON keys: documents, labels, spans, relations (what is new; labels counts every kind), repaired, lost [{what, count,
+reason}], repair, read {rows, statements, labels, spans, relations}, source, dry_run")]
+    Import(Import),
+    /// Write the store's documents and labels as a file of any tool's, or split for training
+    #[command(after_help = "Examples:
+  tunesmith label export doccano --store project --output labels.jsonl
+  tunesmith label export brat --store project --output corpus/
+  tunesmith label export conll --scheme bioes --store project --output train.txt
+  tunesmith label export jsonl --split .8,.1,.1 --store project --output data/
+
+Untouched brat documents get their original bytes. prodigy, label-studio and jsonl say who said what; the others have
+room for the current labels: what was adjudicated, else what most people say, else what a model says. With --split,
+rows of one document stay together and val.jsonl and test.jsonl hold labels of people only.
+
+JSON keys: output, documents, labelled, unresolved, lost [{what, count, reason}], split {train, val, test, left_out}")]
+    Export(Export),
+    /// Say where the project stands: budget, thin classes, disputes, who did what
+    #[command(after_help = "Example:
+  tunesmith label status --store project --budget 500
+
+JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, classes, spans, relations
+[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}]")]
+    Status(Status),
+    /// Take an action back (the last one, if none is named); what it said stays in the store and counts no more
+    #[command(after_help = "Examples:
+  tunesmith label undo --store project
+  tunesmith label undo --list --store project
+  tunesmith label undo 3 --store project
+
+JSON keys: id, kind, at, detail, undone, undoes; with --list one line an action")]
+    Undo(Undo),
+    /// What choosing rows would have brought: learning curves of active learning on rows whose labels are known
+    #[command(after_help = "Example:
+  tunesmith label simulate train.csv --test test.csv --strategy margin,random --seeds 5 --initial 100 --batch 100 --budget .5
+
+The default of -C is 10 here: few rows are learned from.
+
+JSON keys: full, rows, test_rows, curves [{strategy, seed, points [{labels, accuracy}]}]")]
+    Simulate(Box<super::few::Simulate>),
+    /// Labels that are likely wrong, most likely first, with reasons
+    #[command(after_help = "Example:
+  tunesmith label audit train.csv --output doubts.jsonl
+
+JSON keys: rows, doubtful, reasons {kind: rows}, top [{rank, id, origin, label, suggested, probability, score, reasons,
+text}]; --output holds all rows")]
+    Audit(Box<super::few::Audit>),
+    /// Labels from rules that err and abstain, weighed against each other, and a classifier on top
+    #[command(after_help = "Example:
+  tunesmith label weak reviews.csv --rules rules.yaml --test test.csv --output labelled.jsonl
+
+RULES.yaml:
+  labels: [negative, positive]
+  rules:
+    - {label: negative, keywords: [dull, boring, 无聊]}
+    - {label: positive, regex: '(?:must|should) see'}
+    - {label: positive, gazetteer: praise.txt}         # a word or phrase a line
+    - {label: negative, column: stars, values: [1, 2]}
+    - {label: negative, max_length: 20}
+    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`
+  balance: {negative: .5, positive: .5}                # learned if not given
+
+JSON keys: rows, covered, labels, balance, functions [{name, coverage, overlap, conflict, accuracy,
+estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output")]
+    Weak(Box<super::few::Weak>),
+    /// Rows without labels as more rows to learn from, and whether that helped
+    #[command(after_help = "Example:
+  tunesmith label pseudo labelled.csv --unlabelled rest.csv --test test.csv --output pseudo.jsonl
+
+The default of -C is 10 here: few rows are learned from.
+
+JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output")]
+    Pseudo(Box<super::few::Pseudo>),
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Format {
+    Brat,
+    Conll,
+    Csv,
+    Doccano,
+    Jsonl,
+    #[value(alias = "label_studio", alias = "labelstudio")]
+    LabelStudio,
+    Labelbox,
+    Prodigy,
+}
+
+impl From<Format> for stages::label::Format {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Brat => Self::Brat,
+            Format::Conll => Self::Conll,
+            Format::Csv => Self::Csv,
+            Format::Doccano => Self::Doccano,
+            Format::Jsonl => Self::Jsonl,
+            Format::LabelStudio => Self::LabelStudio,
+            Format::Labelbox => Self::Labelbox,
+            Format::Prodigy => Self::Prodigy,
+        }
+    }
+}
+
+/// How CoNLL tags mark spans.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Scheme {
+    Iob1,
+    #[value(alias = "bio")]
+    Iob2,
+    Ioe2,
+    #[value(alias = "iobes")]
+    Bioes,
+    Bilou,
+}
+
+impl From<Scheme> for stages::label::Scheme {
+    fn from(scheme: Scheme) -> Self {
+        match scheme {
+            Scheme::Iob1 => Self::Iob1,
+            Scheme::Iob2 => Self::Iob2,
+            Scheme::Ioe2 => Self::Ioe2,
+            Scheme::Bioes => Self::Bioes,
+            Scheme::Bilou => Self::Bilou,
+        }
+    }
+}
+
+/// What speaks in a file.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Kind {
+    #[default]
+    Human,
+    Adjudicator,
+    Rule,
+    Distant,
+    Pseudo,
+    Teacher,
+    Model,
+}
+
+impl From<Kind> for stages::label::AuthorKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Human => Self::Human,
+            Kind::Adjudicator => Self::Adjudicator,
+            Kind::Rule => Self::Rule,
+            Kind::Distant => Self::Distant,
+            Kind::Pseudo => Self::Pseudo,
+            Kind::Teacher => Self::Teacher,
+            Kind::Model => Self::Model,
+        }
+    }
+}
+
+/// What texts in a list of labels are.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum LabelsAre {
+    /// Classes of the document
+    #[default]
+    Classes,
+    /// Free texts: translations, summaries (doccano's sequence to sequence)
+    Texts,
+}
+
+#[derive(Debug, Args)]
+pub struct Import {
+    /// How the file is written
+    #[arg(value_enum)]
+    pub format: Format,
+    /// The file; of brat the directory
+    pub path: PathBuf,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Count what would be new and what would be lost; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Name under which the documents are known (default: the file's name)
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// Who labelled, where the file does not say
+    #[arg(long, value_name = "NAME")]
+    pub annotator: Option<String>,
+    /// What that is
+    #[arg(long, value_enum, default_value = "human")]
+    pub author_kind: Kind,
+    /// Key or column of the text
+    #[arg(long, value_name = "NAME")]
+    pub text_column: Option<String>,
+    /// Key or column of the label
+    #[arg(long, value_name = "NAME")]
+    pub label_column: Option<String>,
+    /// Key or column of the row's id
+    #[arg(long, value_name = "NAME")]
+    pub id_column: Option<String>,
+    /// What texts in a list of labels are
+    #[arg(long, value_enum, default_value = "classes")]
+    pub labels_are: LabelsAre,
+    /// Between several labels in a table's cell
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+    /// Scheme of CoNLL tags (default: told from the file)
+    #[arg(long, value_enum)]
+    pub scheme: Option<Scheme>,
+    /// Character encoding, where the file does not show it
+    #[arg(long, value_name = "NAME")]
+    pub encoding: Option<String>,
+    /// Between the columns of a table (default: told from the header)
+    #[arg(long, value_name = "CHAR")]
+    pub delimiter: Option<char>,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// How to write
+    #[arg(value_enum)]
+    pub format: Format,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// The file; of brat, and with --split, the directory
+    #[arg(long, short)]
+    pub output: PathBuf,
+    /// Leave out documents without settled labels
+    #[arg(long)]
+    pub labelled: bool,
+    /// Scheme of CoNLL tags (default: the file's own, or IOB2)
+    #[arg(long, value_enum)]
+    pub scheme: Option<Scheme>,
+    /// Between several labels in a table's cell (default #)
+    #[arg(long, value_name = "TEXT")]
+    pub label_separator: Option<String>,
+    /// Shares of train, val and test
+    #[arg(long, value_name = "A,B,C", value_delimiter = ',', num_args = 1..=3)]
+    pub split: Option<Vec<f64>>,
+    /// Which rows fall where
+    #[arg(long, default_value_t = 42)]
+    pub seed: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct Status {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Labels that may be spent
+    #[arg(long, value_name = "N", default_value_t = 1000)]
+    pub budget: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct Undo {
+    /// The action's number (default: the last that counts)
+    pub action: Option<i64>,
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// Only name the actions
+    #[arg(long, conflicts_with = "action")]
+    pub list: bool,
+}

@@ -1,0 +1,198 @@
+//! `tunesmith label …`
+
+use stages::human::{count, plural};
+use stages::label::status::ClassCount;
+use stages::label::{Lost, ReadOptions};
+use stages::{Result, StageError};
+
+use super::Context;
+use crate::cli::label::{Export, Import, Label, LabelsAre, Status, Undo};
+use crate::output;
+
+pub fn run(context: &Context, verb: &Label) -> Result<()> {
+    match verb {
+        Label::Import(args) => import(context, args),
+        Label::Export(args) => export(context, args),
+        Label::Status(args) => status(context, args),
+        Label::Undo(args) => undo(context, args),
+        Label::Simulate(args) => super::few::simulate(context, args),
+        Label::Audit(args) => super::few::audit(context, args),
+        Label::Weak(args) => super::few::weak(context, args),
+        Label::Pseudo(args) => super::few::pseudo(context, args),
+    }
+}
+
+fn import(context: &Context, args: &Import) -> Result<()> {
+    let options = ReadOptions {
+        text: args.text_column.clone(),
+        label: args.label_column.clone(),
+        id: args.id_column.clone(),
+        author: args.annotator.clone(),
+        author_kind: args.author_kind.into(),
+        labels_are: match args.labels_are {
+            LabelsAre::Classes => stages::label::LabelsAre::Classes,
+            LabelsAre::Texts => stages::label::LabelsAre::Texts,
+        },
+        separator: args.label_separator.clone(),
+        scheme: args.scheme.map(Into::into),
+        encoding: args.encoding.clone(),
+        delimiter: args.delimiter,
+    };
+    let job = stages::label::import::Job {
+        format: args.format.into(),
+        path: args.path.clone(),
+        store: args.store.store.clone(),
+        dry_run: args.dry_run,
+        source: args.source.clone(),
+        options,
+    };
+    let report = stages::label::import::run(&job, &mut context.screen())?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    let read = &report.read;
+    output::line(format_args!(
+        "read   {}: {}, {} ({} spans, {} relations)",
+        report.source,
+        plural(read.rows, "row"),
+        plural(read.labels, "label"),
+        count(read.spans as u64),
+        count(read.relations as u64)
+    ));
+    if let Some(way) = &report.repair {
+        output::line(format_args!("repaired {}: the file counts {way}", plural(report.repaired, "span")));
+    }
+    let verb = if report.dry_run { "would add" } else { "added" };
+    if report.documents + report.labels == 0 {
+        output::line("nothing is new");
+    } else {
+        output::line(format_args!("{verb} {}, {}", plural(report.documents, "document"), plural(report.labels, "label")));
+    }
+    lost(&report.lost);
+    Ok(())
+}
+
+/// The table of what could not be kept.
+fn lost(list: &[Lost]) {
+    for lost in list {
+        output::line(format_args!("lost   {} {}: {}", count(lost.count as u64), lost.what, lost.reason));
+    }
+}
+
+fn export(context: &Context, args: &Export) -> Result<()> {
+    let split = match args.split.as_deref() {
+        None => None,
+        Some(&[train, val, test]) => Some([train, val, test]),
+        Some(_) => return Err(StageError::input("--split needs three shares: train, val and test, such as .8,.1,.1")),
+    };
+    let job = stages::label::export::Job {
+        format: args.format.into(),
+        store: args.store.store.clone(),
+        output: args.output.clone(),
+        labelled: args.labelled,
+        scheme: args.scheme.map(Into::into),
+        separator: args.label_separator.clone(),
+        split,
+        seed: args.seed,
+    };
+    let report = stages::label::export::run(&job, &mut context.screen())?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    output::line(format_args!(
+        "wrote {} ({} labelled) to {}",
+        plural(report.documents, "document"),
+        count(report.labelled as u64),
+        super::shown(&report.output)
+    ));
+    if let Some(parts) = report.split {
+        output::line(format_args!("train {}, val {}, test {} (people's labels only)", parts.train, parts.val, parts.test));
+        if parts.left_out > 0 {
+            output::line(format_args!("left out {}: a machine's labels beside held-out rows", plural(parts.left_out, "row")));
+        }
+    }
+    if report.unresolved > 0 {
+        output::line(format_args!(
+            "{} in dispute: see `label agree`, settle with `label adjudicate`",
+            plural(report.unresolved, "document")
+        ));
+    }
+    lost(&report.lost);
+    Ok(())
+}
+
+fn status(context: &Context, args: &Status) -> Result<()> {
+    let status = stages::label::status::run(&args.store.store, args.budget)?;
+    if context.json {
+        output::json(&status);
+        return Ok(());
+    }
+    output::line(format_args!(
+        "budget   {} of {} used, {} left",
+        count(status.used as u64),
+        count(status.budget as u64),
+        count(status.left as u64)
+    ));
+    output::line(format_args!(
+        "documents {}: {} settled by people ({} adjudicated), {} by machines only, {} in dispute, {} unlabelled",
+        count(status.documents as u64),
+        count(status.human as u64),
+        status.adjudicated,
+        count(status.model as u64),
+        count(status.unresolved as u64),
+        count(status.unlabelled as u64)
+    ));
+    for (title, list) in [("class", &status.classes), ("span", &status.spans), ("relation", &status.relations)] {
+        table(title, list);
+    }
+    for author in &status.annotators {
+        let name = if author.name.is_empty() { "(unnamed)" } else { &author.name };
+        output::line(format_args!(
+            "{:<12} {name}: {}, {}{}",
+            author.kind,
+            plural(author.documents, "document"),
+            plural(author.labels, "label"),
+            if author.ignored > 0 { format!(", {} passed over", author.ignored) } else { String::new() }
+        ));
+    }
+    Ok(())
+}
+
+fn table(title: &str, list: &[ClassCount]) {
+    if list.is_empty() {
+        return;
+    }
+    let width = list.iter().map(|c| c.label.chars().count()).max().unwrap_or(0).clamp(title.len(), 40);
+    output::line(format_args!("{title:<width$}  {:>8}  {:>8}", "labels", "people's"));
+    for class in list {
+        let thin = if class.thin { "  thin" } else { "" };
+        output::line(format_args!("{:<width$}  {:>8}  {:>8}{thin}", class.label, class.count, class.human));
+    }
+}
+
+fn undo(context: &Context, args: &Undo) -> Result<()> {
+    if args.list {
+        for action in stages::label::undo::list(&args.store.store)? {
+            if context.json {
+                output::json(&action);
+            } else {
+                let state = match (action.undone, action.undoes) {
+                    (true, _) => " (undone)".to_owned(),
+                    (false, Some(target)) => format!(" of {target}"),
+                    (false, None) => String::new(),
+                };
+                output::line(format_args!("{:>5}  {}{state}  {}", action.id, action.kind, action.detail));
+            }
+        }
+        return Ok(());
+    }
+    let action = stages::label::undo::run(&args.store.store, args.action)?;
+    if context.json {
+        output::json(&action);
+        return Ok(());
+    }
+    output::line(format_args!("undid {} {}; what it said counts no more", action.kind, action.id));
+    Ok(())
+}
