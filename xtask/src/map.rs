@@ -19,7 +19,8 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
     ("train", &["engine", "model", "dataset", "kernels"]),
     ("generate", &["engine", "model", "text", "kernels"]),
     ("evaluate", &["engine", "model", "dataset", "generate", "text", "kernels"]),
-    ("annotate", &["dataset", "evaluate"]),
+    ("vectorize", &["kernels", "containers", "evaluate"]),
+    ("annotate", &["dataset", "evaluate", "vectorize", "kernels"]),
     ("recipe", &["dataset", "sources", "train", "model"]),
     (
         "stages",
@@ -35,6 +36,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
             "train",
             "generate",
             "evaluate",
+            "vectorize",
             "annotate",
             "recipe",
         ],

@@ -8,6 +8,7 @@
 
 pub mod agree;
 pub mod error;
+pub mod methods;
 pub mod queue;
 pub mod session;
 pub mod split;

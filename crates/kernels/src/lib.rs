@@ -14,6 +14,7 @@ pub mod cpu;
 pub mod dropout;
 pub mod element;
 pub mod elementwise;
+pub mod embed;
 pub mod lowrank;
 pub mod mat;
 pub mod matmul;

@@ -9,6 +9,7 @@ mod environment;
 mod error;
 pub mod eval;
 mod fetch;
+pub mod few;
 pub mod human;
 pub mod init;
 pub mod label;
@@ -24,6 +25,7 @@ pub mod pull;
 mod report;
 mod rows;
 pub mod train;
+pub mod vectorize;
 mod watch;
 
 pub use engine::ComputeDtype;

@@ -11,6 +11,8 @@ pub enum Unit {
     Rows,
     /// Files.
     Files,
+    /// Words of text.
+    Words,
 }
 
 /// What the training loop says, ready to be shown.

@@ -7,6 +7,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub mod few;
+pub mod vectorize;
+
 /// Fine-tune, measure and use language models on your own machine. Nothing leaves it.
 #[derive(Debug, Parser)]
 #[command(name = "tunesmith", version, max_term_width = 110, after_help = START_HERE)]
@@ -110,6 +113,9 @@ JSON keys (one line a turn): prompt, text, finish_reason, logprob")]
 
 JSON keys: output, dtype, tensors, merged, bytes")]
     Merge(Merge),
+    /// Classic features and classifiers of texts: TF-IDF, word vectors, a first model in seconds
+    #[command(subcommand)]
+    Vectorize(vectorize::Vectorize),
     /// Tell what this machine has and what runs fast on it
     #[command(
         after_help = "JSON keys: version, cpu {features, kernels}, threads, memory_mb, available_memory_mb, cache {path, bytes}, offline, measured {gflops_f32,\ngflops_bf16, gops_int8, read_gb_per_second}"
@@ -446,4 +452,13 @@ pub enum Dtype {
     F32,
     Bf16,
     F16,
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_verb_can_be_parsed() {
+        // Two options of one name, a default that is no value: found here, not by the user.
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
+    }
 }

@@ -33,6 +33,7 @@ fn main() -> ExitCode {
         Verb::Predict(args) => commands::predict::run(&context, args),
         Verb::Chat(args) => commands::chat::run(&context, args),
         Verb::Merge(args) => commands::merge::run(&context, args),
+        Verb::Vectorize(verb) => commands::vectorize::run(&context, verb),
         Verb::Doctor => commands::doctor::run(&context),
         Verb::Bench(args) => commands::bench::run(&context, args),
         Verb::Schema => commands::schema::run(),

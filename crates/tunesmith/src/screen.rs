@@ -55,7 +55,7 @@ impl Screen {
     fn count(&self, n: u64) -> String {
         match self.unit {
             Unit::Bytes => stages::human::bytes(n),
-            Unit::Rows | Unit::Files => n.to_string(),
+            Unit::Rows | Unit::Files | Unit::Words => n.to_string(),
         }
     }
 
@@ -65,6 +65,7 @@ impl Screen {
             Unit::Bytes => format!("{}/s", stages::human::bytes(rate as u64)),
             Unit::Rows => format!("{rate:.0} rows/s"),
             Unit::Files => format!("{rate:.1} files/s"),
+            Unit::Words => format!("{rate:.0} words/s"),
         };
         match self.total.filter(|t| *t > 0) {
             Some(total) => {
@@ -98,6 +99,8 @@ impl Progress for Screen {
             let template = match unit {
                 Unit::Bytes => "{msg} {wide_bar:.cyan/dim} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
                 Unit::Rows | Unit::Files => "{msg} {wide_bar:.cyan/dim} {pos}/{len} {per_sec} {eta} left",
+                Unit::Words if total.is_none() => "{msg} {spinner} {pos} words {per_sec}",
+                Unit::Words => "{msg} {wide_bar:.cyan/dim} {pos}/{len} {per_sec} {eta} left",
             };
             let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr()).with_message(what.to_owned());
             bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

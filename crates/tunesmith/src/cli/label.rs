@@ -94,6 +94,47 @@ JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved,
 
 JSON keys: id, kind, at, detail, undone, undoes; with --list one line an action")]
     Undo(Undo),
+    /// What choosing rows would have brought: learning curves of active learning on rows whose labels are known
+    #[command(after_help = "Example:
+  tunesmith label simulate train.csv --test test.csv --strategy margin,random --seeds 5 --initial 100 --batch 100 --budget .5
+
+The default of -C is 10 here: few rows are learned from.
+
+JSON keys: full, rows, test_rows, curves [{strategy, seed, points [{labels, accuracy}]}]")]
+    Simulate(Box<super::few::Simulate>),
+    /// Labels that are likely wrong, most likely first, with reasons
+    #[command(after_help = "Example:
+  tunesmith label audit train.csv --output doubts.jsonl
+
+JSON keys: rows, doubtful, reasons {kind: rows}, top [{rank, id, origin, label, suggested, probability, score, reasons,
+text}]; --output holds all rows")]
+    Audit(Box<super::few::Audit>),
+    /// Labels from rules that err and abstain, weighed against each other, and a classifier on top
+    #[command(after_help = "Example:
+  tunesmith label weak reviews.csv --rules rules.yaml --test test.csv --output labelled.jsonl
+
+RULES.yaml:
+  labels: [negative, positive]
+  rules:
+    - {label: negative, keywords: [dull, boring, 无聊]}
+    - {label: positive, regex: '(?:must|should) see'}
+    - {label: positive, gazetteer: praise.txt}         # a word or phrase a line
+    - {label: negative, column: stars, values: [1, 2]}
+    - {label: negative, max_length: 20}
+    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`
+  balance: {negative: .5, positive: .5}                # learned if not given
+
+JSON keys: rows, covered, labels, balance, functions [{name, coverage, overlap, conflict, accuracy,
+estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output")]
+    Weak(Box<super::few::Weak>),
+    /// Rows without labels as more rows to learn from, and whether that helped
+    #[command(after_help = "Example:
+  tunesmith label pseudo labelled.csv --unlabelled rest.csv --test test.csv --output pseudo.jsonl
+
+The default of -C is 10 here: few rows are learned from.
+
+JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output")]
+    Pseudo(Box<super::few::Pseudo>),
 }
 
 /// How a file is written.

@@ -19,6 +19,10 @@ pub fn run(context: &Context, verb: &Label) -> Result<()> {
         Label::Adjudicate(args) => adjudicate(context, args),
         Label::Status(args) => status(context, args),
         Label::Undo(args) => undo(context, args),
+        Label::Simulate(args) => super::few::simulate(context, args),
+        Label::Audit(args) => super::few::audit(context, args),
+        Label::Weak(args) => super::few::weak(context, args),
+        Label::Pseudo(args) => super::few::pseudo(context, args),
     }
 }
 

@@ -5,6 +5,7 @@ pub mod chat;
 pub mod docs;
 pub mod doctor;
 pub mod eval;
+pub mod few;
 pub mod init;
 pub mod label;
 pub mod merge;
@@ -14,6 +15,7 @@ pub mod preview;
 pub mod pull;
 pub mod schema;
 pub mod train;
+pub mod vectorize;
 
 use std::path::Path;
 

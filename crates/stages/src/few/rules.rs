@@ -1,0 +1,168 @@
+//! `RULES.yaml` of `label weak`, read strictly.
+
+use std::path::{Path, PathBuf};
+
+use annotate::methods::rules::{Rule, Test, keywords, pattern};
+use recipe::{Node, Value};
+
+use crate::error::{Result, StageError};
+
+/// What a rule is made of.
+pub(super) enum Function {
+    /// Judged from the row alone.
+    Rule(Rule),
+    /// A classifier's directory: it votes for the label that it gives at least this probability, if `only` allows it.
+    Classifier { name: String, dir: PathBuf, threshold: f64, only: Option<u32> },
+}
+
+impl Function {
+    pub fn name(&self) -> &str {
+        match self {
+            Function::Rule(rule) => &rule.name,
+            Function::Classifier { name, .. } => name,
+        }
+    }
+}
+
+/// Rules of a file, in its order.
+pub(super) struct Rules {
+    pub labels: Vec<String>,
+    pub functions: Vec<Function>,
+    /// Shares of the classes, if the file says them.
+    pub balance: Option<Vec<f64>>,
+}
+
+const KEYS: [&str; 11] =
+    ["name", "label", "keywords", "regex", "gazetteer", "min_length", "max_length", "column", "values", "classifier", "threshold"];
+
+fn wrong(node: &Node, field: &str, reason: impl std::fmt::Display) -> StageError {
+    StageError::input(format!("{}: {field}: {reason}", node.place))
+}
+
+fn text(node: &Node, field: &str) -> Result<String> {
+    match &node.value {
+        Value::Map(_) | Value::List(_) | Value::Null => Err(wrong(node, field, "is a text")),
+        _ => Ok(match node.to_json() {
+            serde_json::Value::String(text) => text,
+            other => other.to_string(),
+        }),
+    }
+}
+
+fn number(node: &Node, field: &str) -> Result<f64> {
+    node.to_json().as_f64().ok_or_else(|| wrong(node, field, "is a number"))
+}
+
+fn texts(node: &Node, field: &str) -> Result<Vec<String>> {
+    match &node.value {
+        Value::List(items) => items.iter().map(|item| text(item, field)).collect(),
+        _ => Ok(vec![text(node, field)?]),
+    }
+}
+
+/// Reads a file of rules. Paths in it are seen from its own directory.
+pub(super) fn load(path: &Path) -> Result<Rules> {
+    let source = std::fs::read_to_string(path).map_err(|e| StageError::input(format!("{}: {e}", path.display())))?;
+    let document = Node::parse(&source, &path.display().to_string())?;
+    for entry in document.entries() {
+        if !["labels", "rules", "balance"].contains(&entry.key.as_str()) {
+            return Err(StageError::input(format!("{}: {}: unknown key; there are labels, rules and balance", entry.place, entry.key)));
+        }
+    }
+    let rules = match document.get("rules").map(|n| &n.value) {
+        Some(Value::List(items)) if !items.is_empty() => items,
+        _ => return Err(wrong(&document, "rules", "is a list of rules, and needs one at least")),
+    };
+    let mut labels = document.get("labels").map(|n| texts(n, "labels")).transpose()?.unwrap_or_default();
+    if labels.is_empty() {
+        for rule in rules {
+            if let Some(label) = rule.get("label").map(|n| text(n, "label")).transpose()?.filter(|l| !labels.contains(l)) {
+                labels.push(label);
+            }
+        }
+        labels.sort_unstable();
+    }
+    if labels.len() < 2 {
+        return Err(wrong(&document, "labels", "rules for at least two labels are needed"));
+    }
+    let base = path.parent().unwrap_or(Path::new("."));
+    let functions: Vec<Function> = rules.iter().enumerate().map(|(i, rule)| function(rule, i, &labels, base)).collect::<Result<_>>()?;
+    let balance = match document.get("balance") {
+        None => None,
+        Some(node) => {
+            let shares: Vec<f64> = labels
+                .iter()
+                .map(|l| node.get(l).ok_or_else(|| wrong(node, "balance", format!("says nothing of {l:?}"))).and_then(|n| number(n, l)))
+                .collect::<Result<_>>()?;
+            let sum: f64 = shares.iter().sum();
+            if shares.iter().any(|s| *s <= 0.0) || sum <= 0.0 {
+                return Err(wrong(node, "balance", "every share is above 0"));
+            }
+            Some(shares.into_iter().map(|s| s / sum).collect())
+        }
+    };
+    Ok(Rules { labels, functions, balance })
+}
+
+fn function(rule: &Node, index: usize, labels: &[String], base: &Path) -> Result<Function> {
+    for entry in rule.entries() {
+        if !KEYS.contains(&entry.key.as_str()) {
+            return Err(StageError::input(format!(
+                "{}: rules[{index}].{}: unknown key; there are {}",
+                entry.place,
+                entry.key,
+                KEYS.join(", ")
+            )));
+        }
+    }
+    let field = |key: &str| format!("rules[{index}].{key}");
+    let name = rule.get("name").map(|n| text(n, "name")).transpose()?;
+    let class = match rule.get("label") {
+        None => None,
+        Some(node) => {
+            let label = text(node, "label")?;
+            let class = labels.iter().position(|l| *l == label);
+            Some(class.ok_or_else(|| wrong(node, &field("label"), format!("{label:?} is none of {}", labels.join(", "))))? as u32)
+        }
+    };
+    if let Some(node) = rule.get("classifier") {
+        let threshold = rule.get("threshold").map(|n| number(n, "threshold")).transpose()?.unwrap_or(0.7);
+        let dir = base.join(text(node, "classifier")?);
+        let name = name.unwrap_or_else(|| format!("classifier {}", dir.display()));
+        return Ok(Function::Classifier { name, dir, threshold, only: class });
+    }
+    let class = class.ok_or_else(|| wrong(rule, &field("label"), "is missing: what does the rule vote for?"))?;
+    let (kind, test) = test(rule, &field, base)?;
+    Ok(Function::Rule(Rule { name: name.unwrap_or_else(|| format!("{kind} {} ({})", index + 1, labels[class as usize])), class, test }))
+}
+
+fn test(rule: &Node, field: &dyn Fn(&str) -> String, base: &Path) -> Result<(&'static str, Test)> {
+    if let Some(node) = rule.get("keywords") {
+        let test = keywords(&texts(node, &field("keywords"))?).map_err(|e| wrong(node, &field("keywords"), e))?;
+        return Ok(("keywords", test));
+    }
+    if let Some(node) = rule.get("regex") {
+        return Ok(("regex", pattern(&text(node, &field("regex"))?).map_err(|e| wrong(node, &field("regex"), e))?));
+    }
+    if let Some(node) = rule.get("gazetteer") {
+        let path = base.join(text(node, &field("gazetteer"))?);
+        let list = std::fs::read_to_string(&path).map_err(|e| wrong(node, &field("gazetteer"), format!("{}: {e}", path.display())))?;
+        let words: Vec<String> = list.trim_start_matches('\u{feff}').lines().map(str::to_owned).collect();
+        return Ok(("gazetteer", keywords(&words).map_err(|e| wrong(node, &field("gazetteer"), e))?));
+    }
+    let bound = |key: &str| rule.get(key).map(|n| number(n, &field(key))).transpose();
+    let (min, max) = (bound("min_length")?, bound("max_length")?);
+    if min.is_some() || max.is_some() {
+        let test = Test::Length { min: min.unwrap_or(0.0) as usize, max: max.map_or(usize::MAX, |m| m as usize) };
+        return Ok(("length", test));
+    }
+    if let (Some(column), Some(values)) = (rule.get("column"), rule.get("values")) {
+        let column = text(column, &field("column"))?;
+        return Ok(("column", Test::Equals { column, values: texts(values, &field("values"))? }));
+    }
+    Err(wrong(
+        rule,
+        &field(""),
+        "says nothing to look for: keywords, regex, gazetteer, min_length/max_length, column with values, or classifier",
+    ))
+}
