@@ -114,7 +114,10 @@ fn export(context: &Context, args: &Export) -> Result<()> {
     if let Some(parts) = report.split {
         output::line(format_args!("train {}, val {}, test {} (people's labels only)", parts.train, parts.val, parts.test));
         if parts.left_out > 0 {
-            output::line(format_args!("left out {}: held out, but their text is trained on or a machine labelled them", plural(parts.left_out, "row")));
+            output::line(format_args!(
+                "left out {}: held out, but their text is trained on or a machine labelled them",
+                plural(parts.left_out, "row")
+            ));
         }
     }
     if report.unresolved > 0 {
