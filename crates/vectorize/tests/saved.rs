@@ -9,7 +9,7 @@ use vectorize::{AnalyzerSettings, Classifier, ClassifierSettings, FeatureSetting
 fn data() -> (Vec<String>, Vec<u32>, Vec<String>) {
     let (good, bad) = (["good", "fine", "很好", "lovely"], ["bad", "dull", "糟糕", "awful"]);
     let text = |i: usize| {
-        let words = if i % 2 == 0 { good } else { bad };
+        let words = if i.is_multiple_of(2) { good } else { bad };
         format!("a {} film {} {}", words[i % 3], words[(i / 2) % 4], words[(i / 3) % 4])
     };
     ((0..60).map(text).collect(), (0..60).map(|i| (i % 2) as u32).collect(), vec!["差".into(), "好".into()])
