@@ -10,7 +10,7 @@ takes medians. The ratio is ours over the peer's (for seconds and memory, the pe
 promised; a figure of ours alone has a limit instead.
 
 Of 2026-11-22: rows of three rounds are preliminary, five are the rule. In `job` a compiler ran beside both sides at times and the peer
-ran once; it has to be measured anew before anybody quotes it. The other rows took turns with builds (`--turns`), and the host's own speed
+ran once; it has to be measured anew before anybody quotes it. Most other rows took turns with builds (`--turns`), and the host's own speed
 wandered by a quarter between rounds: medians of ratios that were taken at different times of the day differ by as much.
 """
 
