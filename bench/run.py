@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
@@ -23,10 +24,13 @@ from rows import ROWS  # noqa: E402
 RESULTS = ROOT / "bench/results"
 
 
-def write(path, value):
-    """Whole or not at all."""
+def write(path, value, setting):
+    """Whole or not at all; where a machine keeps its files is nobody's business."""
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf8")
+    text = json.dumps(value, indent=1)
+    for folder, name in ((setting.peers.absolute(), "peers"), (setting.tunesmith, "tunesmith"), (ROOT, "."), (tempfile.gettempdir(), "tmp")):
+        text = text.replace(str(folder), name)
+    temporary.write_text(text + "\n", encoding="utf8")
     os.replace(temporary, path)
 
 
@@ -67,7 +71,7 @@ def main():
             about = machine(setting)
         result = {"row": name, "title": title, "rounds": setting.rounds, **measure(setting), "machine": about, "busy_before": busy}
         result["seconds"] = round(time.monotonic() - begun, 1)
-        write(path, result)
+        write(path, result, setting)
         print(table(result), flush=True)
     render(RESULTS, ROWS)
 

@@ -31,7 +31,7 @@ pub struct Param {
     pub value: Vec<f32>,
     /// Sum of the gradients since [`ParamStore::zero_grads`] or the optimizer's step; zeros if nothing was received since.
     pub grad: Vec<f32>,
-    /// True if a backward pass has reached it since [`ParamStore::zero_grads`].
+    /// True if a backward pass has reached it since [`ParamStore::zero_grads`] or the optimizer's step.
     pub received: bool,
     /// True if weight decay applies to it.
     pub decay: bool,

@@ -145,6 +145,31 @@ impl Lanes {
     }
 }
 
+/// Positions of a block's first and last query, and the keys that its queries see.
+#[derive(Clone, Copy, Default)]
+struct Reach {
+    low: usize,
+    high: usize,
+    first: usize,
+    last: usize,
+}
+
+impl Reach {
+    #[inline(always)]
+    fn of(shape: &Shape, span: &Span, lanes: Lanes) -> Reach {
+        let (low, high) = lanes.tokens();
+        let (low, high) = (span.past + low, span.past + high);
+        let (first, last) = shape.visible(span, low, high);
+        Reach { low, high, first, last }
+    }
+
+    /// Keys of the tile at `key0` that this block sees.
+    #[inline(always)]
+    fn keys(&self, key0: usize) -> usize {
+        if key0 + KEYS <= self.first { 0 } else { KEYS.min(self.last.saturating_sub(key0)) }
+    }
+}
+
 /// Sets scores of keys that a lane must not see to minus infinity.
 #[inline(always)]
 unsafe fn mask<S: Simd>(s: *mut f32, width: usize, (key0, keys): (usize, usize), position: *const f32, shape: &Shape) {

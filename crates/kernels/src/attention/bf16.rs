@@ -10,7 +10,7 @@
 //! before they multiply in backward, the output, once each. `lse` and the softmax's denominator are of unrounded
 //! exponentials, which are good to 3·10⁻⁶.
 
-use super::{Heads, KEYS, LANES, LOWEST, Lanes, Scratch, Shape, Span, each_task, few, groups, key_rows, mask, reach, unmasked};
+use super::{Heads, KEYS, LANES, LOWEST, Lanes, Reach, Scratch, Shape, Span, each_task, few, groups, key_rows, mask, reach, unmasked};
 use crate::cpu::{Bf16Path, bf16_path};
 use crate::element::Element;
 use crate::pairs::{PairRows, Pairs, dispatch_pairs, pair_product};
@@ -163,31 +163,6 @@ unsafe fn rows_of_lanes<S: Simd, Y: Element>(from: *const f32, row: impl Fn(usiz
 #[inline(always)]
 fn block_of(lanes: Lanes, b: usize) -> Lanes {
     Lanes { first: lanes.first + b * LANES, count: LANES.min(lanes.count - b * LANES), ..lanes }
-}
-
-/// Positions of a block's first and last query, and the keys that its queries see.
-#[derive(Clone, Copy, Default)]
-struct Reach {
-    low: usize,
-    high: usize,
-    first: usize,
-    last: usize,
-}
-
-impl Reach {
-    #[inline(always)]
-    fn of(shape: &Shape, span: &Span, lanes: Lanes) -> Reach {
-        let (low, high) = lanes.tokens();
-        let (low, high) = (span.past + low, span.past + high);
-        let (first, last) = shape.visible(span, low, high);
-        Reach { low, high, first, last }
-    }
-
-    /// Keys of the tile at `key0` that this block sees.
-    #[inline(always)]
-    fn keys(&self, key0: usize) -> usize {
-        if key0 + KEYS <= self.first { 0 } else { KEYS.min(self.last.saturating_sub(key0)) }
-    }
 }
 
 /// What forward keeps of a block.

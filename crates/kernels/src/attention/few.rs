@@ -7,7 +7,7 @@
 //! chained as the other bodies chain them.
 
 use super::bf16::{pairs_of_dims, pairs_of_keys};
-use super::{Heads, KEYS, LANES, LOWEST, Lanes, MAX_HEAD, Scratch, Shape, Span, unmasked};
+use super::{Heads, KEYS, LANES, LOWEST, Lanes, MAX_HEAD, Reach, Scratch, Shape, Span, unmasked};
 use crate::pairs::{PairRows, Pairs, dispatch_pairs, pair_product};
 use crate::par::Shared;
 use crate::simd::{Simd, dispatch, exp, exp2_coarse, load_n, store_n};
@@ -62,24 +62,6 @@ unsafe fn scale_row<S: Simd>(row: *mut f32, dim: usize, factor: f32) {
     }
 }
 
-/// Where the tiles of a task's keys begin and end, and its first and last position.
-struct Walk {
-    first: usize,
-    last: usize,
-    low: usize,
-    high: usize,
-}
-
-impl Walk {
-    #[inline(always)]
-    fn of(shape: &Shape, span: &Span, lanes: Lanes) -> Walk {
-        let (low, high) = lanes.tokens();
-        let (low, high) = (span.past + low, span.past + high);
-        let (first, last) = shape.visible(span, low, high);
-        Walk { first, last, low, high }
-    }
-}
-
 #[inline(always)]
 unsafe fn bf16_task<S: Pairs>(
     shape: &Shape,
@@ -115,10 +97,10 @@ unsafe fn bf16_task<S: Pairs>(
                 S::store(outs.add(i * WIDTH + d), S::splat(0.0));
             }
         }
-        let walk = Walk::of(shape, span, lanes);
-        let mut key0 = walk.first / KEYS * KEYS;
-        while key0 < walk.last {
-            let keys = KEYS.min(walk.last - key0);
+        let reach = Reach::of(shape, span, lanes);
+        let mut key0 = reach.first / KEYS * KEYS;
+        while key0 < reach.last {
+            let keys = KEYS.min(reach.last - key0);
             let width = keys.next_multiple_of(S::LANES);
             let kp = k.data.as_ptr().add(span.key_base + lanes.kv_head * k.head + key0 * k.token);
             let vp = v.data.as_ptr().add(span.value_base + lanes.kv_head * v.head + key0 * v.token);
@@ -127,7 +109,7 @@ unsafe fn bf16_task<S: Pairs>(
             let v_cols = pairs_of_keys::<S>(v_pairs, vp, v.token, keys, dim);
             let queries = PairRows { p: rows, row: 2 * half, col: 2 };
             pair_product::<S>((lanes.count, width, half), scores, KEYS, queries, turned, LANES, false);
-            let whole = keys == width && unmasked(shape, key0, keys, walk.low, walk.high);
+            let whole = keys == width && unmasked(shape, key0, keys, reach.low, reach.high);
             for i in 0..lanes.count {
                 let s = scores.add(i * KEYS);
                 if !whole {
@@ -219,16 +201,16 @@ unsafe fn f32_task<S: Simd>(shape: &Shape, span: &Span, lanes: Lanes, out: Share
                 S::store(outs.add(i * WIDTH + d), S::splat(0.0));
             }
         }
-        let walk = Walk::of(shape, span, lanes);
-        let mut key0 = walk.first / KEYS * KEYS;
-        while key0 < walk.last {
-            let keys = KEYS.min(walk.last - key0);
+        let reach = Reach::of(shape, span, lanes);
+        let mut key0 = reach.first / KEYS * KEYS;
+        while key0 < reach.last {
+            let keys = KEYS.min(reach.last - key0);
             let width = keys.next_multiple_of(S::LANES);
             let kp = k.data.as_ptr().add(span.key_base + lanes.kv_head * k.head + key0 * k.token);
             let vp = v.data.as_ptr().add(span.value_base + lanes.kv_head * v.head + key0 * v.token);
             turn_keys::<S>(turned, kp, k.token, keys, width, dim);
             product::<S>((lanes.count, width, dim), scores, KEYS, Broadcast { p: rows, row: dim, col: 1 }, turned, KEYS, false);
-            let whole = keys == width && unmasked(shape, key0, keys, walk.low, walk.high);
+            let whole = keys == width && unmasked(shape, key0, keys, reach.low, reach.high);
             for i in 0..lanes.count {
                 let s = scores.add(i * KEYS);
                 if !whole {
