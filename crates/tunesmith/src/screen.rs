@@ -70,7 +70,8 @@ impl Screen {
         match self.total.filter(|t| *t > 0) {
             Some(total) => {
                 let left = (total.saturating_sub(self.done)) as f64 / rate.max(1e-9);
-                let left = if self.done < total { format!(", {} left", stages::duration(left)) } else { String::new() };
+                // Before the first piece is done there is no rate to judge by.
+                let left = if self.done < total && self.here > 0 { format!(", {} left", stages::duration(left)) } else { String::new() };
                 format!("{}: {} of {} ({}%), {per}{left}", self.what, self.count(self.done), self.count(total), self.done * 100 / total)
             }
             None => format!("{}: {}, {per}", self.what, self.count(self.done)),

@@ -99,6 +99,11 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     if job.initial == 0 || job.batch == 0 || job.seeds == 0 {
         return Err(StageError::input("--initial, --batch and --seeds are at least 1"));
     }
+    if budget < job.initial {
+        let (given, initial) = (job.budget, job.initial);
+        let reason = format!("--budget {given}: {budget} labels of {} rows are fewer than --initial {initial}", x.rows());
+        return Err(StageError::input(format!("{reason}; a budget from 1 on is a number of labels, below 1 a share of the rows")));
+    }
     let s = Simulation { x: &x, y: &y, test: &test, test_y: &test_y, classes, learner, initial: job.initial, batch: job.batch, budget };
     let full = accuracy(&learner.fit(&x, &y, None, classes)?, &test, &test_y);
     let runs: Vec<(Strategy, u64)> = strategies.iter().flat_map(|&st| (0..job.seeds).map(move |seed| (st, seed))).collect();
@@ -130,6 +135,10 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         Ok(curves) => curves?,
         Err(panic) => std::panic::resume_unwind(panic),
     };
+    let empty = curves.iter().filter(|c| c.points.is_empty()).count();
+    if empty > 0 {
+        progress.warn(&format!("{empty} of {} curves have no point: their labels were of one class all along", curves.len()));
+    }
     Ok(Report { full, rows: x.rows(), test_rows: test.rows(), curves })
 }
 
