@@ -426,14 +426,3 @@ fn text_tasks_show_loss_and_perplexity_and_no_matrix() {
     assert!(!html.contains("Confusion matrix") && !html.contains("Scores by class"));
     assert!(html.contains("class=\"epoch\""), "epoch borders are marked");
 }
-
-/// For looking at: `cargo test -p evaluate --test report -- --ignored` writes the pages beside the test binaries.
-#[test]
-#[ignore = "writes pages for a person to look at"]
-fn write_examples() {
-    for (name, data) in [("classify", example()), ("text", text_example()), ("many", many_classes())] {
-        let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("report-{name}.html"));
-        std::fs::write(&path, render(&data)).unwrap();
-        eprintln!("{}", path.display());
-    }
-}

@@ -65,7 +65,7 @@ pub struct Parts {
     pub val: usize,
     /// To measure on: labels of people alone.
     pub test: usize,
-    /// Left out: labels of machines on documents whose other rows are held out.
+    /// Left out: labels of machines on documents whose other rows are held out, and held-out rows whose text is trained on.
     pub left_out: usize,
 }
 
