@@ -15,11 +15,15 @@ use crate::ops::Op;
 use crate::params::ParamStore;
 use crate::segments::Segments;
 use crate::tensor::{Handles, Tensor, View};
+use crate::weights::Linear;
 use kernels::mat::Update;
 use kernels::pool::{Arena, Buffer};
-use kernels::{elementwise, rng};
+use kernels::{elementwise, rng, team};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// Most rows of a product that takes no longer than reading its weights.
+const EXPECT_ROWS: usize = 8;
 
 /// Names a token independently of the batch it is in: which row of the data, and where in it.
 ///
@@ -159,6 +163,24 @@ impl<'a> Tape<'a> {
     /// Chooses the arithmetic of the operations that follow; a model calls it before its first one.
     pub fn compute_in(&mut self, compute: ComputeDtype) {
         self.compute = compute;
+    }
+
+    /// Says which layers are computed after the product that comes next, at `rows` rows. Where rows are so few that memory sets the
+    /// pace, threads that wait meanwhile fetch their weights. Changes no result.
+    ///
+    /// # Panics
+    /// If there are more layers than [`team::RANGES`].
+    pub fn expect<'l>(&self, rows: usize, layers: impl IntoIterator<Item = &'l Linear>) {
+        if rows > EXPECT_ROWS {
+            return;
+        }
+        let mut ranges = [&[][..]; team::RANGES];
+        let mut count = 0;
+        for layer in layers {
+            ranges[count] = layer.weight.stream();
+            count += 1;
+        }
+        team::expect(&ranges[..count]);
     }
 
     /// True if operations may be recorded.

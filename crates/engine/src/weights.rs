@@ -135,6 +135,16 @@ impl FrozenMatrix {
         }
     }
 
+    /// What a product of few rows streams from memory, in the order in which it begins to; nothing for f32.
+    fn stream(&self) -> &[u8] {
+        match &self.storage {
+            Storage::F32(_) => &[],
+            Storage::Bf16(panels) => panels.stream(),
+            Storage::Int8(panels) => panels.stream(),
+            Storage::Groups(panels) => panels.stream(),
+        }
+    }
+
     fn weights(&self) -> Weights<'_> {
         match &self.storage {
             Storage::F32(data) => Weights::F32(Mat::new(data, self.rows, self.cols)),
@@ -193,6 +203,14 @@ impl Matrix {
         match self {
             Matrix::Frozen(m) => m.groups(),
             Matrix::Param(_) => None,
+        }
+    }
+
+    /// What a product of few rows streams from memory; nothing for parameters, which seldom serve single tokens.
+    pub(crate) fn stream(&self) -> &[u8] {
+        match self {
+            Matrix::Frozen(m) => m.stream(),
+            Matrix::Param(_) => &[],
         }
     }
 

@@ -5,7 +5,7 @@
 //! sizes, although batches differ in length from step to step. Once the largest step has been seen nothing is
 //! allocated any more; [`ArenaStats::regions_allocated`] lets a test hold us to that.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use crate::memory::Bytes;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -30,21 +30,6 @@ unsafe impl Plain for i8 {}
 // SAFETY: as above.
 unsafe impl Plain for u32 {}
 
-struct Region {
-    /// What the system gave.
-    allocation: NonNull<u8>,
-    layout: Layout,
-    /// The first line boundary in it.
-    base: NonNull<u8>,
-}
-
-impl Drop for Region {
-    fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `Inner::grow` and freed only here.
-        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
-    }
-}
-
 #[derive(Clone, Copy)]
 struct Free {
     region: u32,
@@ -54,14 +39,11 @@ struct Free {
 
 #[derive(Default)]
 struct Inner {
-    regions: Vec<Region>,
+    regions: Vec<Bytes>,
     /// Sorted by (region, offset); neighbours are merged.
     free: Vec<Free>,
     stats: ArenaStats,
 }
-
-// SAFETY: `Inner` owns its regions; the raw base pointers are only offset, never shared beyond disjoint buffers.
-unsafe impl Send for Inner {}
 
 /// What an arena holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,7 +84,7 @@ impl Arena {
         let mut inner = self.lock();
         let at = inner.reserve(bytes);
         // SAFETY: `reserve` returned a range inside that region.
-        let ptr = unsafe { inner.regions[at.region as usize].base.add(at.offset) }.cast();
+        let ptr = unsafe { inner.regions[at.region as usize].base().add(at.offset) }.cast();
         let home = Some(Arc::clone(&self.inner));
         Buffer { ptr, len, bytes, region: at.region, offset: at.offset, home, _t: PhantomData }
     }
@@ -164,16 +146,8 @@ impl Inner {
 
     fn grow(&mut self, bytes: usize) -> usize {
         let len = bytes.max(MIN_REGION).max(self.stats.bytes_reserved / 2).next_multiple_of(LINE);
-        // Zeroed memory of small alignment comes as untouched pages; an allocator that has to align it would write
-        // zeros to all of it. So the alignment is ours.
-        let layout = Layout::from_size_align(len + LINE, 16).expect("a request far below isize::MAX bytes");
-        // SAFETY: the size is not zero.
-        let allocation = unsafe { alloc_zeroed(layout) };
-        let Some(allocation) = NonNull::new(allocation) else { handle_alloc_error(layout) };
-        // SAFETY: less than a line further, and a line was added to the size.
-        let base = unsafe { allocation.add(allocation.align_offset(LINE)) };
         let region = self.regions.len() as u32;
-        self.regions.push(Region { allocation, layout, base });
+        self.regions.push(Bytes::zeroed(len));
         self.stats.regions_allocated += 1;
         self.stats.bytes_reserved += len;
         self.free.push(Free { region, offset: 0, len });

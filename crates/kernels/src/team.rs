@@ -10,6 +10,9 @@
 //! The number of participants is at most `rayon::current_num_threads()`, so that a pool's size and `--threads` mean what
 //! they say, and at most the number of cores: spinning on a core that another participant needs would cost, not gain.
 //! A region inside a region runs on its thread alone; a second caller at the same time uses rayon's pool.
+//!
+//! Between two products of a decoded token lies work for one thread. Workers that have nothing to do then fetch what the next
+//! product reads from memory ([`expect`]), so that the memory is never idle.
 
 use rayon::prelude::*;
 use std::any::Any;
@@ -24,6 +27,13 @@ use std::thread::Thread;
 const LOOKS: u32 = 4000;
 /// Looks before a worker that waits begins to offer its core to others at intervals.
 const PATIENT: u32 = 500;
+
+/// Bytes that a waiting worker asks its cache for between two looks for work.
+const FETCH: usize = 1 << 10;
+/// Most bytes that are fetched ahead for each worker: half of an L2 cache.
+const FETCH_MOST: usize = 512 << 10;
+/// Most ranges that [`expect`] takes.
+pub const RANGES: usize = 4;
 
 /// A task: called with each number once.
 type Task<'a> = dyn Fn(usize) + Sync + 'a;
@@ -69,6 +79,16 @@ struct Team {
     /// Valid while the gate is open or a helper is at work.
     job: UnsafeCell<Option<(*const Task<'static>, usize)>>,
     panic: Mutex<Option<Box<dyn Any + Send>>>,
+    expected: Line<Expected>,
+}
+
+/// What will be read next, in ranges of address and length. A mixture of two calls' ranges does no harm: a prefetch is a hint,
+/// of whatever address.
+struct Expected {
+    ranges: [(AtomicUsize, AtomicUsize); RANGES],
+    /// Bytes handed out so far, over all ranges in a row; at the end nothing is left to do.
+    next: AtomicUsize,
+    end: AtomicUsize,
 }
 
 /// Keeps a hot word alone on its cache line (two, for the prefetcher's pairs).
@@ -86,6 +106,11 @@ static TEAM: Team = Team {
     next: Line(AtomicUsize::new(0)),
     job: UnsafeCell::new(None),
     panic: Mutex::new(None),
+    expected: Line(Expected {
+        ranges: [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; RANGES],
+        next: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+    }),
 };
 
 thread_local! {
@@ -111,6 +136,67 @@ pub fn run(tasks: usize, f: impl Fn(usize) + Sync + Send) {
         (0..tasks).into_par_iter().for_each(f);
     } else {
         TEAM.region(&workers[..helpers], tasks, &f);
+    }
+}
+
+/// Says what will be read soon, from its beginning on: workers that wait for a region fetch it into their caches. It replaces what was
+/// expected before; nothing expected stops them.
+///
+/// # Panics
+/// If there are more than [`RANGES`] ranges.
+pub fn expect(ranges: &[&[u8]]) {
+    let Some(workers) = TEAM.workers.get() else { return };
+    let helpers = (rayon::current_num_threads() - 1).min(workers.len());
+    TEAM.expected.0.set(ranges, helpers * FETCH_MOST);
+}
+
+impl Expected {
+    fn set(&self, ranges: &[&[u8]], most: usize) {
+        // Nobody fetches while the ranges change.
+        self.end.store(0, Ordering::Relaxed);
+        let mut end = 0;
+        for (i, range) in ranges.iter().enumerate() {
+            self.ranges[i].0.store(range.as_ptr() as usize, Ordering::Relaxed);
+            self.ranges[i].1.store(range.len(), Ordering::Relaxed);
+            end += range.len();
+        }
+        self.next.store(0, Ordering::Relaxed);
+        self.end.store(end.min(most), Ordering::Release);
+    }
+
+    /// Fetches a piece; false if nothing is left.
+    fn fetch(&self) -> bool {
+        let end = self.end.load(Ordering::Acquire);
+        if self.next.load(Ordering::Relaxed) >= end {
+            return false;
+        }
+        let mut at = self.next.fetch_add(FETCH, Ordering::Relaxed);
+        if at >= end {
+            return false;
+        }
+        for (start, len) in &self.ranges {
+            let (start, len) = (start.load(Ordering::Relaxed), len.load(Ordering::Relaxed));
+            if at < len {
+                prefetch((start + at) as *const u8, FETCH.min(len - at));
+                return true;
+            }
+            at -= len;
+        }
+        true
+    }
+}
+
+/// Asks the cache for `len` bytes at `p`, which may be any address.
+fn prefetch(p: *const u8, len: usize) {
+    for line in (0..len).step_by(64) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint: it neither faults nor changes anything.
+        unsafe {
+            use std::arch::x86_64::*;
+            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(line).cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (p, line);
     }
 }
 
@@ -208,6 +294,8 @@ impl Team {
                     self.gate.0.fetch_sub(1, Ordering::Release);
                     looks = 0;
                 }
+            } else if self.expected.0.fetch() {
+                continue;
             } else if looks < LOOKS {
                 pause(&mut looks);
             } else {
@@ -290,6 +378,39 @@ mod tests {
             });
             assert!(most.into_inner() as usize <= threads);
         }
+    }
+
+    #[test]
+    fn what_is_expected_is_handed_out_once_and_to_its_limit() {
+        let expected = Expected { ranges: Default::default(), next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
+        let pieces = || (0..1000).take_while(|_| expected.fetch()).count();
+        assert_eq!(pieces(), 0);
+        let bytes = vec![0; 10 * FETCH];
+        expected.set(&[&bytes[..3 * FETCH], &bytes[..1], &bytes], usize::MAX);
+        assert_eq!(pieces(), 14, "3 + 1 byte + 10 pieces");
+        assert_eq!(pieces(), 0);
+        expected.set(&[&bytes], 4 * FETCH);
+        assert_eq!(pieces(), 4);
+        expected.set(&[&bytes], usize::MAX);
+        assert!(expected.fetch());
+        expected.set(&[], usize::MAX);
+        assert_eq!(pieces(), 0);
+    }
+
+    #[test]
+    fn regions_run_while_workers_fetch() {
+        on(2, || {
+            let bytes = vec![0; 1 << 20];
+            for _ in 0..200 {
+                expect(&[&bytes]);
+                let sum = AtomicUsize::new(0);
+                run(20, |i| {
+                    sum.fetch_add(i, Ordering::Relaxed);
+                });
+                assert_eq!(sum.into_inner(), 190);
+            }
+            expect(&[]);
+        });
     }
 
     #[test]

@@ -1,15 +1,11 @@
 //! What a decoder's state says about the work that a training step needs: where the frozen part ends, whether anything is random.
 
-use crate::decoder::{Decoder, Layer, Qkv};
+use crate::decoder::{Decoder, Layer};
 use engine::{Linear, Matrix};
 
 impl Layer {
     fn linears(&self) -> impl Iterator<Item = &Linear> {
-        let qkv: &[Linear] = match &self.qkv {
-            Qkv::Separate(three) => three,
-            Qkv::Fused(one) => std::slice::from_ref(one),
-        };
-        qkv.iter().chain([&self.output, &self.up, &self.down]).chain(&self.gate)
+        self.qkv.linears().iter().chain([&self.output, &self.up, &self.down]).chain(&self.gate)
     }
 
     fn trainable(&self) -> bool {

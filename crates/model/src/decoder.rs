@@ -12,6 +12,7 @@ use engine::{
     Vector,
 };
 use std::collections::BTreeMap;
+use std::iter;
 use std::sync::Arc;
 
 /// Queries, keys and values: three matrices or one.
@@ -40,6 +41,16 @@ pub struct Layer {
     pub up: Linear,
     /// MLP out.
     pub down: Linear,
+}
+
+impl Qkv {
+    /// Its layers.
+    pub(crate) fn linears(&self) -> &[Linear] {
+        match self {
+            Qkv::Separate(three) => three,
+            Qkv::Fused(one) => std::slice::from_ref(one),
+        }
+    }
 }
 
 /// A decoder-only language model.
@@ -350,13 +361,21 @@ impl Decoder {
             window: self.config.windows[i],
         };
         let cache = cache.map(|c| (c, i));
+        let asked = rows.map_or(x.rows(), <[u32]>::len);
+        tape.expect(asked, [&layer.output]);
         let (mixed, mut x) = match rows {
             None => (self.attend(tape, &x, layer, &spec, segments, cache)?, x),
             Some(rows) => self.attend_rows(tape, x, layer, &spec, segments, cache, rows)?,
         };
+        tape.expect(asked, iter::once(&layer.up).chain(&layer.gate));
         x = self.residual(tape, &mixed, &layer.output, &x, 2 * i as u64 + 1)?;
         drop(mixed);
+        tape.expect(asked, [&layer.down]);
         let inner = self.mlp(tape, &x, layer)?;
+        match self.layers.get(i + 1) {
+            Some(next) => tape.expect(asked, next.qkv.linears()),
+            None => tape.expect(asked, [&self.lm_head]),
+        }
         self.residual(tape, &inner, &layer.down, &x, 2 * i as u64 + 2)
     }
 

@@ -79,6 +79,11 @@ impl Bf16Panels {
         });
     }
 
+    /// What a product reads, in the order in which it begins to.
+    pub fn stream(&self) -> &[u8] {
+        self.data.0.get()
+    }
+
     /// The packed dwords.
     pub(super) fn data(&self) -> &[u32] {
         self.data.get()
@@ -219,6 +224,11 @@ impl I8Panels {
                 }
             }
         });
+    }
+
+    /// What a product reads, in the order in which it begins to.
+    pub fn stream(&self) -> &[u8] {
+        self.data.0.get()
     }
 
     /// The packed dwords.

@@ -68,6 +68,11 @@ impl QuantPanels {
         self.data.get().len()
     }
 
+    /// What a product reads, in the order in which it begins to.
+    pub fn stream(&self) -> &[u8] {
+        self.data.get()
+    }
+
     /// Number of panels.
     pub(super) fn panels(&self) -> usize {
         self.rows.div_ceil(PANEL)
