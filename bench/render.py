@@ -9,9 +9,9 @@ Rendered by `bench/run.py` from `bench/results/*.json`: do not edit. Each row al
 takes medians. The ratio is ours over the peer's (for seconds and memory, the peer's over ours): above 1 we win. `owed` is what was
 promised; a figure of ours alone has a limit instead.
 
-Of 2026-11-22: rows of three rounds are preliminary, five are the rule. In `job` a compiler ran beside both sides at times and the peer
-ran once; it has to be measured anew before anybody quotes it. Most other rows took turns with builds (`--turns`), and the host's own speed
-wandered by a quarter between rounds: medians of ratios that were taken at different times of the day differ by as much.
+Five rounds are the rule; a row that says three is preliminary. The host's own speed wandered by a quarter within hours, so only the
+ratio of one row's two sides says something, and figures of different rows should not be compared. Rows that were measured at different
+times name different machines below: it is one, whose measured limits differ from hour to hour.
 """
 
 
