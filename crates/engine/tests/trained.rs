@@ -32,8 +32,14 @@ impl Net {
 
     /// Log-probabilities of next tokens; gradients are added to what is there.
     fn pass(&self, p: &mut ParamStore, first: u32) -> Vec<f32> {
+        self.pass_of(p, first, 1)
+    }
+
+    /// As [`Self::pass`], each target given `copies` times with its share of the weight.
+    fn pass_of(&self, p: &mut ParamStore, first: u32, copies: usize) -> Vec<f32> {
         let ids: Vec<u32> = (0..33).map(|i| (first + 7 * i) % VOCAB as u32).collect();
-        let targets: Vec<Target> = (1..ids.len()).map(|i| Target { row: i as u32 - 1, token: ids[i], weight: 0.05 }).collect();
+        let target = |i: usize| Target { row: i as u32 - 1, token: ids[i], weight: 0.05 / copies as f32 };
+        let targets: Vec<Target> = (0..copies).flat_map(|_| (1..ids.len()).map(target)).collect();
         let tokens = TokenKey::for_rows(&[1], &[ids.len()]);
         let arena = Arena::new();
         let mut t = Tape::new(p, &arena, Mode::Training { seed: 1, step: 1, tokens });
@@ -89,6 +95,22 @@ fn products_see_values_that_were_put_there() {
         assert!(before != after && after == net.pass(&mut fresh(&net, &p), 3), "{compute:?}: get_mut");
         p.iter_mut().for_each(|(_, p)| p.value.iter_mut().for_each(|v| *v *= 0.5));
         assert_eq!(net.pass(&mut p, 3), net.pass(&mut fresh(&net, &p), 3), "{compute:?}: iter_mut");
+    }
+}
+
+#[test]
+fn a_target_in_parts_is_the_target() {
+    for compute in COMPUTE {
+        let (net, p) = Net::new(compute);
+        let of = |copies: usize| {
+            let mut q = fresh(&net, &p);
+            net.pass_of(&mut q, 3, copies);
+            grads(&q)
+        };
+        let (whole, parts) = (of(1), of(4));
+        let size: f64 = whole.iter().map(|g| f64::from(*g).powi(2)).sum();
+        let error: f64 = whole.iter().zip(&parts).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+        assert!(error.sqrt() < 2e-3 * size.sqrt(), "{compute:?}: {:e}", (error / size).sqrt());
     }
 }
 

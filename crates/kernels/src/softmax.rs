@@ -98,6 +98,24 @@ unsafe fn scaled_softmax_body<S: Simd>(x: &mut [f32], lse: f32, scale: f32) {
         }
     }
 }
+#[inline(always)]
+unsafe fn weighted_softmax_body<S: Simd>(to: &mut [u16], x: &[f32], lse: f32, scale: f32) {
+    assert_eq!(to.len(), x.len(), "softmax: shapes disagree");
+    unsafe {
+        let (shift, scale) = (S::splat(lse), S::splat(scale));
+        for i in (0..x.len()).step_by(S::LANES) {
+            let n = x.len() - i;
+            let v = S::mul(scale, exp::<S>(S::sub(load_n::<S>(x.as_ptr().add(i), n), shift)));
+            store_n::<S>(to.as_mut_ptr().add(i), v, n);
+        }
+    }
+}
+dispatch!(
+    /// [`weighted_softmax_rows`] of one row, whose sum is known, on a given path, for tests.
+    #[doc(hidden)]
+    pub fn weighted_softmax_on = weighted_softmax_body(to: &mut [u16], x: &[f32], lse: f32, scale: f32)
+);
+
 dispatch!(
     /// [`scaled_softmax_rows`] of one row on a given path, for tests.
     #[doc(hidden)]
@@ -118,6 +136,32 @@ pub fn log_sum_exp_rows(lse: &mut [f32], x: &[f32], cols: usize) {
             *l = log_sum_exp_on(isa(), &x[(first + i) * cols..][..cols]);
         }
     });
+}
+
+/// [`log_sum_exp_rows`] and, while a row is in cache, what its gradient is but for the targets: `grad[i, ·] = scale[i] · exp(x[i, ·] − lse[i])`,
+/// rounded to bf16, as products with the head round it.
+pub fn weighted_softmax_rows(lse: &mut [f32], grad: &mut [u16], x: &[f32], scale: &[f32], cols: usize) {
+    assert!(x.len() == lse.len() * cols && x.len() == grad.len() && scale.len() == lse.len(), "softmax: shapes disagree");
+    let rows = lse.len();
+    let (lse, grad) = (Shared::new(lse), Shared::new(grad));
+    par::ranges(rows, par::rows_per_task(4 * cols), |first, count| {
+        for i in first..first + count {
+            let row = &x[i * cols..][..cols];
+            let sum = log_sum_exp_on(isa(), row);
+            // SAFETY: row `i` of both is this task's.
+            unsafe {
+                lse.slice(i, 1)[0] = sum;
+                weighted_softmax_on(isa(), grad.slice(i * cols, cols), row, sum, scale[i]);
+            }
+        }
+    });
+}
+
+/// One element before rounding, as [`weighted_softmax_rows`] computes it.
+pub fn weighted_softmax(x: f32, lse: f32, scale: f32) -> f32 {
+    let mut one = [x];
+    scaled_softmax_on(isa(), &mut one, lse, scale);
+    one[0]
 }
 
 /// `x[i, ·] = scale[i] · exp(x[i, ·] − lse[i])`: rows of logits become rows of weighted probabilities in place.

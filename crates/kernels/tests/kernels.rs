@@ -8,6 +8,7 @@ use kernels::activation::Kind as Act;
 use kernels::adamw::{AdamWStep, adamw_step_fused_on, adamw_step_on};
 use kernels::attention::{Heads, Shape, Span};
 use kernels::cpu::Isa;
+use kernels::element::Element;
 use kernels::mat::{Mat, MatMut, Update};
 use kernels::norm::Kind;
 use kernels::rng::Rng;
@@ -203,6 +204,9 @@ fn log_sum_exp_and_softmax() {
                 softmax::scaled_softmax_on(isa, &mut p, lse, 2.0);
                 let expected: Vec<f64> = x.iter().map(|&v| 2.0 * (v as f64 - expected).exp()).collect();
                 close(&p, &expected, 1e-4, "softmax");
+                let mut rounded = vec![0u16; n];
+                softmax::weighted_softmax_on(isa, &mut rounded, &x, lse, 2.0);
+                assert!(rounded.iter().zip(&p).all(|(&r, &p)| r == u16::from_f32(p)), "{n} numbers, rounded");
             }
         }
         assert_eq!(softmax::log_sum_exp_on(isa, &[f32::NEG_INFINITY; 20]), f32::NEG_INFINITY);
@@ -212,6 +216,11 @@ fn log_sum_exp_and_softmax() {
         let (mut lse, mut p) = (vec![0.0; 7], x.clone());
         softmax::log_sum_exp_rows(&mut lse, &x, 5000);
         softmax::scaled_softmax_rows(&mut p, &lse, &[1.0; 7], 5000);
+        let (mut sums, mut rounded) = (vec![0.0; 7], vec![0; 7 * 5000]);
+        softmax::weighted_softmax_rows(&mut sums, &mut rounded, &x, &[1.0; 7], 5000);
+        assert_eq!(sums, lse);
+        assert!(rounded.iter().zip(&p).all(|(&r, &p)| r == u16::from_f32(p)));
+        assert_eq!(softmax::weighted_softmax(x[5000], lse[1], 1.0), p[5000]);
         p
     });
 }

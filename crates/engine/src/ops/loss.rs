@@ -1,10 +1,11 @@
 //! Cross-entropy straight from hidden states.
 
-use crate::data::Data;
+use crate::data::{Data, Dtype};
 use crate::error::{EngineError, Result};
 use crate::tape::Tape;
 use crate::tensor::Tensor;
 use crate::weights::Linear;
+use kernels::element::Element;
 use kernels::mat::Update;
 use kernels::{elementwise, softmax};
 
@@ -58,6 +59,8 @@ impl Tape<'_> {
         let mut log_probs = vec![0.0; targets.len()];
         let node_keys = self.nodes[hidden.id as usize].keys;
         let tile_rows = if wants_grad && head.weight.param().is_some() { TRAINED_TILE_ROWS } else { TILE_ROWS };
+        // Products with the head round the gradient; then it need not be written in f32. A bias sums it, unrounded.
+        let rounds = self.compute.activations() == Dtype::Bf16 && head.bias.as_ref().is_none_or(|b| b.param().is_none());
         let mut rest = &order[..];
         while !rest.is_empty() {
             let mut rows: Vec<u32> = Vec::with_capacity(tile_rows);
@@ -81,10 +84,6 @@ impl Tape<'_> {
             let call = self.linear_call(OP, head, m, d, keys)?;
             let mut logits = Data::F32(self.arena.take(m * vocabulary));
             let u = call.forward(&mut logits, &h, None, self.params.store(), &self.arena);
-            let numbers = logits.f32_mut();
-            let mut lse = self.arena.take(m);
-            softmax::log_sum_exp_rows(&mut lse, numbers, vocabulary);
-
             // Place of each target in the tile; targets are sorted by row, so the place only grows.
             let mut scale = vec![0.0f32; m];
             let mut place = 0;
@@ -94,22 +93,54 @@ impl Tape<'_> {
                 while rows[place] != t.row {
                     place += 1;
                 }
-                log_probs[i as usize] = numbers[place * vocabulary + t.token as usize] - lse[place];
                 scale[place] += t.weight;
                 places.push(place);
+            }
+
+            // d(-Σ w·log p)/dz = (Σ w)·softmax(z) - Σ w·onehot
+            let mut lse = self.arena.take(m);
+            let mut rounded = (wants_grad && rounds).then(|| self.arena.take::<u16>(m * vocabulary));
+            match &mut rounded {
+                Some(grad) => softmax::weighted_softmax_rows(&mut lse, grad, logits.f32(), &scale, vocabulary),
+                None => softmax::log_sum_exp_rows(&mut lse, logits.f32(), vocabulary),
+            }
+            for (&i, &place) in tile.iter().zip(&places) {
+                log_probs[i as usize] = logits.f32()[place * vocabulary + targets[i as usize].token as usize] - lse[place];
             }
             if !wants_grad {
                 continue;
             }
-            // d(-Σ w·log p)/dz = (Σ w)·softmax(z) - Σ w·onehot
-            softmax::scaled_softmax_rows(numbers, &lse, &scale, vocabulary);
-            for (&i, place) in tile.iter().zip(places) {
-                let t = &targets[i as usize];
-                numbers[place * vocabulary + t.token as usize] -= t.weight;
-            }
+            let dz = match rounded {
+                Some(mut grad) => {
+                    // A token that is the target of a row several times is rounded once, after all of them.
+                    let mut of_row: Vec<(usize, f32)> = Vec::new();
+                    for (&i, &place) in tile.iter().zip(&places) {
+                        let t = &targets[i as usize];
+                        let at = place * vocabulary + t.token as usize;
+                        of_row.retain(|(other, _)| other / vocabulary == place);
+                        let known = of_row.iter().position(|(other, _)| *other == at).unwrap_or_else(|| {
+                            of_row.push((at, softmax::weighted_softmax(logits.f32()[at], lse[place], scale[place])));
+                            of_row.len() - 1
+                        });
+                        of_row[known].1 -= t.weight;
+                        grad[at] = u16::from_f32(of_row[known].1);
+                    }
+                    drop(logits);
+                    Data::Bf16(grad)
+                }
+                None => {
+                    let numbers = logits.f32_mut();
+                    softmax::scaled_softmax_rows(numbers, &lse, &scale, vocabulary);
+                    for (&i, place) in tile.iter().zip(places) {
+                        let t = &targets[i as usize];
+                        numbers[place * vocabulary + t.token as usize] -= t.weight;
+                    }
+                    logits
+                }
+            };
             let mut dh = wants_dx.then(|| Data::F32(self.arena.take(m * d)));
             let out = dh.as_mut().map(|b| (b, Update::Set));
-            call.backward(&logits, Some(&h), u.as_deref(), out, &mut self.params, &self.arena);
+            call.backward(&dz, Some(&h), u.as_deref(), out, &mut self.params, &self.arena);
             if let (Some(dx), Some(dh)) = (&mut dx, &dh) {
                 elementwise::scatter_add_rows(dx, dh.f32(), d, &rows);
             }
