@@ -4,6 +4,7 @@
 //! refuses); `actions` are the commands that said it, each of which can be undone by a further action; `exports` remembers which rows
 //! of our own files are which documents, so that reading one back adds nothing.
 
+pub mod knowledge;
 mod read;
 mod write;
 

@@ -103,15 +103,21 @@ The default of -C is 10 here: few rows are learned from.
 JSON keys: full, rows, test_rows, curves [{strategy, seed, points [{labels, accuracy}]}]")]
     Simulate(Box<super::few::Simulate>),
     /// Labels that are likely wrong, most likely first, with reasons
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label audit train.csv --output doubts.jsonl
+  tunesmith label audit train.csv --run runs/first-half --run runs/second-half
+  tunesmith label audit --store project
 
-JSON keys: rows, doubtful, reasons {kind: rows}, top [{rank, id, origin, label, suggested, probability, score, reasons,
-text}]; --output holds all rows")]
+Learners judge rows that they did not see, by cross-validation; a run judges the rows that are not in its train.jsonl and
+is silent on the others. With --store the suggested label of each row in doubt is written as evidence of a model.
+
+JSON keys: rows, doubtful, reasons {kind: rows}, runs [{run, judged, trained_on, agreement}], top [{rank, id, origin, label,
+suggested, probability, score, reasons, text}], store {action, documents, replaced}; --output holds all rows")]
     Audit(Box<super::few::Audit>),
     /// Labels from rules that err and abstain, weighed against each other, and a classifier on top
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label weak reviews.csv --rules rules.yaml --test test.csv --output labelled.jsonl
+  tunesmith label weak --store project --rules rules.yaml
 
 RULES.yaml:
   labels: [negative, positive]
@@ -121,20 +127,59 @@ RULES.yaml:
     - {label: positive, gazetteer: praise.txt}         # a word or phrase a line
     - {label: negative, column: stars, values: [1, 2]}
     - {label: negative, max_length: 20}
-    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`
+    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`, or a run
+    - {prompt: \"Review: {text}\\nSentiment:\", threshold: 0.7}   # which label does the language model find likelier?
+  model: hf:HuggingFaceTB/SmolLM2-135M-Instruct        # the language model of prompts (or `model:` of a rule)
   balance: {negative: .5, positive: .5}                # learned if not given
 
+A prompt's labels follow it by their names, or as the rule's `texts: {negative: \" bad\", positive: \" good\"}` say; below the
+threshold it abstains. What the model prefers whatever the text is taken off first (`calibrate: false` leaves it).
+
 JSON keys: rows, covered, labels, balance, functions [{name, coverage, overlap, conflict, accuracy,
-estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output")]
+estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output, store {action, documents,
+replaced}")]
     Weak(Box<super::few::Weak>),
+    /// Names and relations of a knowledge base found in texts: spans and triples for people to confirm
+    #[command(after_help = "Examples:
+  tunesmith label distant kb/ --store project
+  tunesmith label annotate --store project --task spans
+  tunesmith label distant kb/ --store project               # once more: how many candidates did people confirm?
+  tunesmith label distant kb.sqlite texts.jsonl --output candidates.jsonl
+
+The knowledge base: rows of entities (name, type, aliases, id) and of relations (subject, relation, object: ids or names). In
+CSV aliases have | between them, in JSON lines they are a list; an SQLite file has the tables entities and relations. Names
+match in whatever case, width and spacing; of overlapping ones the longest counts. A relation is proposed where both ends
+stand in one sentence. With --store candidates are evidence of kind distant; documents where people settled the spans give
+the precision, with Wilson's 95 % interval.
+
+JSON keys: entities, names, facts, documents, matched, entities_found, spans {type: n}, relations {type: n}, precision {spans,
+relations, labels {type: …}: {candidates, reviewed, right, precision, low, high}}, output, store {action, documents, replaced}")]
+    Distant(super::few::Distant),
     /// Rows without labels as more rows to learn from, and whether that helped
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label pseudo labelled.csv --unlabelled rest.csv --test test.csv --output pseudo.jsonl
+  tunesmith label pseudo labelled.csv --unlabelled rest.csv --features tfidf+lm --model hf:HuggingFaceTB/SmolLM2-135M-Instruct
+  tunesmith label pseudo --store project
 
-The default of -C is 10 here: few rows are learned from.
+The default of -C is 10 here: few rows are learned from. With --store labels of a method that helped are written as evidence
+of kind pseudo.
 
-JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output")]
+JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output, store {action, documents,
+replaced}")]
     Pseudo(Box<super::few::Pseudo>),
+    /// A small classifier learns from what a larger model says of rows without labels, and whether that helped
+    #[command(after_help = "Examples:
+  tunesmith label distill labelled.csv --unlabelled rest.csv --teacher runs/tuned --test test.csv --output soft.jsonl
+  tunesmith label distill labelled.csv --unlabelled rest.csv --teacher hf:HuggingFaceTB/SmolLM2-135M-Instruct --recipe task.yaml
+  tunesmith label distill --store project --teacher runs/tuned
+
+The teacher's probabilities are fitted to labelled rows that it was not trained on, if there are twenty of each class; what a
+bare model prefers whatever the text is taken off otherwise. What its rows count for is chosen by cross-validation on labelled
+rows. The default of -C is 10. With --store the teacher's labels are written as evidence of kind teacher.
+
+JSON keys: labelled, unlabelled, teacher, calibration (labels, preference, none), teacher_accuracy, supervised, distilled,
+weight, helped, output, store {action, documents, replaced}")]
+    Distill(Box<super::few::Distill>),
 }
 
 /// How a file is written.

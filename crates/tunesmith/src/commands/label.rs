@@ -22,7 +22,9 @@ pub fn run(context: &Context, verb: &Label) -> Result<()> {
         Label::Simulate(args) => super::few::simulate(context, args),
         Label::Audit(args) => super::few::audit(context, args),
         Label::Weak(args) => super::few::weak(context, args),
+        Label::Distant(args) => super::few::distant(context, args),
         Label::Pseudo(args) => super::few::pseudo(context, args),
+        Label::Distill(args) => super::few::distill(context, args),
     }
 }
 
