@@ -18,6 +18,15 @@ use crate::vectorize::table::{DataChoice, Labels, Table};
 /// Every document with its text; the label is what people settled on, machines' labels do not count. With [`Labels::Required`] only
 /// documents that have one.
 pub(crate) fn read(dir: &Path, choice: &DataChoice, labels: Labels, progress: &mut dyn Progress) -> Result<Table> {
+    let told = [
+        ("--where", !choice.filter.is_empty()),
+        ("--split", choice.split.is_some()),
+        ("--encoding", choice.encoding.is_some()),
+        ("--label-map", !choice.label_map.is_empty()),
+    ];
+    if let Some((option, _)) = told.iter().find(|(_, given)| *given) {
+        return Err(StageError::input(format!("{option}: is for data files; a store's documents are taken as they are")));
+    }
     let store = Store::existing(dir)?;
     let mut table = Table { source: dir.display().to_string(), ..Default::default() };
     let (mut several, mut empty) = (0usize, 0usize);
