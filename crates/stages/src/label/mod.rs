@@ -3,8 +3,12 @@
 pub mod adjudicate;
 pub mod agree;
 pub mod annotate;
+pub mod choose;
+pub mod chunks;
 pub mod export;
 pub mod import;
+mod learn;
+pub mod migrate;
 pub mod queue;
 pub mod status;
 pub mod undo;
