@@ -198,7 +198,7 @@ fn a_store_keeps_what_methods_found_apart_and_lets_go_of_it() {
         let held: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
         assert!(held.iter().all(|r| r["id"].as_str().unwrap().parse::<u32>().unwrap() < 40), "{file} holds people's labels only");
     }
-    bench.refused(&["label", "weak", "--rules", "rules.yaml"], &["--store"]);
+    bench.refused(&["label", "weak", "--rules", "rules.yaml"], &["<DATA>"]);
     bench.refused(&["label", "pseudo", "--store", "nowhere"], &["nowhere", "label import"]);
 }
 

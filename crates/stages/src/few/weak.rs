@@ -18,7 +18,7 @@ use crate::human::plural;
 use crate::language::teacher::{Teacher, without_preference};
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::{FeatureChoice, LearnerChoice};
+use crate::vectorize::choices::{FeatureChoice, LOGISTIC_C, LearnerChoice};
 use crate::vectorize::classify;
 use crate::vectorize::features::Source;
 use crate::vectorize::table::{DataChoice, Labels, Table, read};
@@ -219,7 +219,7 @@ fn end_model(
             }
         }
     }
-    let learner = LearnerChoice { c: job.learner.c.or(Some(1.0)), ..job.learner }.settings(); // weights are shares: a stronger penalty
+    let learner = job.learner.on(job.features.kind, LOGISTIC_C).settings();
     let model = learner.learner().fit(&x.select(&chosen), &y, Some(&weights), k)?;
     Ok(accuracy(&model, &source.transform(&vectorizer, &test.texts, progress)?, &test_y))
 }
