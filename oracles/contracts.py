@@ -2,6 +2,9 @@
 """Writes examples/contracts/documents and labels.jsonl's answers: short contracts in English and Chinese, made up for the project.
 
   oracles/contracts.py DIR      documents into DIR/documents, what each sentence is into DIR/answers.json
+  oracles/contracts.py --triples CANDIDATES.jsonl > triples.jsonl
+                                every third of the candidates of `label distant` and all openings, as a person leaves them: `contract` is
+                                meant where it is this one ("this contract", "本合同"), not in titles and not where any contract is
 
 Every sentence is a clause of one kind; which sentences a contract has, and the numbers in them, follow from its number alone.
 """
@@ -124,7 +127,28 @@ def contract(number):
     return title, opening, body[turn:] + body[:turn]
 
 
+def this_one(text, span):
+    """Whether a span says the contract that it stands in."""
+    before = text[: span["start"]].lower()
+    return span["label"] != "document" or span["text"].lower() not in ("contract", "合同") or before.endswith(("this ", "本"))
+
+
+def triples(path):
+    for i, line in enumerate(open(path, encoding="utf8")):
+        row = json.loads(line)
+        opening = any(s["label"] == "party" for s in row["spans"])
+        if i % 3 and not opening:
+            continue
+        spans = [s for s in row["spans"] if this_one(row["text"], s)]
+        ids = {s["id"] for s in spans}
+        relations = [r for r in row.get("relations", []) if all(a["id"] in ids for a in r["args"])]
+        kept = {"id": row["id"], "text": row["text"], "spans": spans, "relations": relations, "source": row["source"], "document": row["document"]}
+        print(json.dumps(kept, ensure_ascii=False))
+
+
 def main():
+    if sys.argv[1] == "--triples":
+        return triples(sys.argv[2])
     out = pathlib.Path(sys.argv[1])
     folder = out / "documents"
     folder.mkdir(parents=True, exist_ok=True)

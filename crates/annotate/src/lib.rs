@@ -8,7 +8,9 @@
 
 pub mod agree;
 pub mod error;
+pub mod forecast;
 pub mod methods;
+pub mod migrate;
 pub mod queue;
 pub mod session;
 pub mod split;

@@ -168,10 +168,27 @@ fn basis(kind: AuthorKind) -> Basis {
 /// Who says what on which question, by the authors' last words.
 fn voices<'s>(statements: &'s [Statement], actions: &[i64]) -> BTreeMap<Question, Vec<Voice<'s>>> {
     let mut all: BTreeMap<Question, Vec<Voice<'s>>> = BTreeMap::new();
+    for (author, q, counting) in counting(statements, actions) {
+        let counting: Vec<usize> = counting.into_iter().filter(|&i| statements[i].answer != Answer::Ignore).collect();
+        let Some(&at) = counting.last() else { continue };
+        let pick = |answer: Answer| -> Vec<&'s Label> {
+            let chosen = counting.iter().filter(|&&i| statements[i].answer == answer);
+            chosen.flat_map(|&i| &statements[i].labels).filter(|l| question(&l.body) == q).collect()
+        };
+        let confidence = statements[at].confidence.unwrap_or(1.0);
+        let voice = Voice { author, accepted: pick(Answer::Accept), rejected: pick(Answer::Reject), confidence, at };
+        all.entry(q).or_default().push(voice);
+    }
+    all
+}
+
+/// Of each author on each question the statements (by their index) that are the last word.
+fn counting<'s>(statements: &'s [Statement], actions: &[i64]) -> Vec<(&'s Author, Question, Vec<usize>)> {
     let asked: BTreeSet<Question> = statements.iter().flat_map(|s| s.labels.iter().map(|l| question(&l.body))).collect();
     // Where nothing but "nothing here" was said, it was said of the spans.
     let asked = if asked.is_empty() { BTreeSet::from([Question::Spans]) } else { asked };
     let authors: BTreeSet<&Author> = statements.iter().map(|s| &s.author).collect();
+    let mut all = Vec::new();
     for author in authors {
         let own: Vec<usize> = (0..statements.len()).filter(|&i| statements[i].author == *author).collect();
         for q in &asked {
@@ -183,18 +200,28 @@ fn voices<'s>(statements: &'s [Statement], actions: &[i64]) -> BTreeMap<Question
                 Some(last) => own.iter().copied().filter(|&i| action(i) == last && on(&i)).collect(),
                 None => own.iter().copied().filter(|&i| statements[i].labels.is_empty()).collect(),
             };
-            let counting: Vec<usize> = counting.into_iter().filter(|&i| statements[i].answer != Answer::Ignore).collect();
-            let Some(&at) = counting.last() else { continue };
-            let pick = |answer: Answer| -> Vec<&'s Label> {
-                let chosen = counting.iter().filter(|&&i| statements[i].answer == answer);
-                chosen.flat_map(|&i| &statements[i].labels).filter(|l| question(&l.body) == *q).collect()
-            };
-            let confidence = statements[at].confidence.unwrap_or(1.0);
-            let voice = Voice { author, accepted: pick(Answer::Accept), rejected: pick(Answer::Reject), confidence, at };
-            all.entry(q.clone()).or_default().push(voice);
+            all.push((author, q.clone(), counting));
         }
     }
     all
+}
+
+/// The statements that are their authors' last words, each with those of its labels that are, and its index: said together in one action
+/// they come to the same labels as all that was said one after the other.
+pub fn last_words(statements: &[Statement], actions: &[i64]) -> Vec<(usize, Statement)> {
+    let mut kept: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (_, q, counting) in counting(statements, actions) {
+        for i in counting {
+            let labels = statements[i].labels.iter().enumerate().filter(|(_, l)| question(&l.body) == q).map(|(at, _)| at);
+            kept.entry(i).or_default().extend(labels);
+        }
+    }
+    let of = |(i, labels): (usize, BTreeSet<usize>)| {
+        let all = statements[i].labels.iter().enumerate();
+        let labels = all.filter(|(at, _)| labels.contains(at)).map(|(_, label)| label.clone()).collect();
+        (i, Statement { labels, ..statements[i].clone() })
+    };
+    kept.into_iter().map(of).collect()
 }
 
 /// The labels of one question, on whose word, and whether there is a tie.
@@ -413,6 +440,35 @@ mod tests {
         assert_eq!(classes(&[human("a", &["x"]), pass]).0, ["x"]);
         // Rows of one file that ask a question each belong together.
         assert_eq!(current(&[human("a", &["x"]), no("a", "y")], &[1, 1]).resolved().unwrap().classes().collect::<Vec<_>>(), ["x"]);
+    }
+
+    #[test]
+    fn last_words_alone_come_to_the_same() {
+        let no = |name: &str, class: &str| Statement { answer: Answer::Reject, ..human(name, &[class]) };
+        let pass = |name: &str| Statement { answer: Answer::Ignore, ..human(name, &[]) };
+        let spans = |name: &str, at: usize| {
+            Statement::human(name, vec![Label::new(Body::span("P", at, at + 1)), Label::new(Body::class(format!("c{at}")))])
+        };
+        let histories = [
+            vec![human("a", &["x"]), human("a", &["y"])],
+            vec![human("a", &["x"]), human("b", &["y"]), human("a", &["y"]), pass("b")],
+            vec![human("a", &[]), human("b", &["x"]), human("a", &["x"]), no("c", "x")],
+            vec![spans("a", 1), spans("b", 1), human("a", &["z"]), spans("b", 2)],
+            vec![human("a", &[]), pass("a")],
+            vec![said(AuthorKind::Model, "m", &["x"]), said(AuthorKind::Model, "m", &["y"]), said(AuthorKind::Rule, "r", &["y"])],
+        ];
+        for history in histories {
+            let actions: Vec<i64> = (1..=history.len() as i64).collect();
+            let (_, last): (Vec<usize>, Vec<Statement>) = last_words(&history, &actions).into_iter().unzip();
+            let labels = |now: Current| now.resolved().map(|s| s.labels.clone());
+            assert_eq!(labels(current(&last, &vec![9; last.len()])), labels(current(&history, &actions)), "{history:?}");
+        }
+        let kept = last_words(&[spans("a", 1), human("a", &["z"])], &[1, 2]);
+        assert_eq!(
+            kept.iter().map(|(i, s)| (*i, s.labels.len())).collect::<Vec<_>>(),
+            [(0, 1), (1, 1)],
+            "the span stays, its class does not"
+        );
     }
 
     #[test]

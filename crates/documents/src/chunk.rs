@@ -223,8 +223,24 @@ fn back(atoms: &[Atom], at: usize, end: usize, overlap: usize) -> usize {
 }
 
 fn version(document: &Cleaned<'_>, options: ChunkOptions, measure: &dyn Measure) -> String {
+    hashed(&[document.text, document.pipeline, &options.size.to_string(), &options.overlap.to_string(), &measure.name()])
+}
+
+/// The version of pieces that keep the borders of those of `version`, in another cleaning of their document.
+pub fn carried(version: &str, pipeline: &str, text: &str) -> String {
+    hashed(&["carried", version, pipeline, text])
+}
+
+/// The version in a chunk's id; `None` if it is no such id.
+pub fn version_of(id: &str) -> Option<&str> {
+    let mut parts = id.split('.');
+    let (Some(_), Some(version), Some(ordinal), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else { return None };
+    (version.len() == 8 && ordinal.bytes().all(|b| b.is_ascii_digit())).then_some(version)
+}
+
+fn hashed(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in [document.text, document.pipeline, &options.size.to_string(), &options.overlap.to_string(), &measure.name()] {
+    for part in parts {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
@@ -406,6 +422,11 @@ mod tests {
         let id = |size| chunks(&blocks, size, 0)[0].id.clone();
         assert_eq!(id(100), id(100));
         assert_ne!(id(100), id(101));
+        let id = id(100);
+        let version = version_of(&id).unwrap();
+        assert!(id.starts_with(&format!("0123456789abcdef.{version}.")));
+        assert_ne!(carried(version, "a", "t"), carried(version, "b", "t"));
+        assert!(version_of("a.b.c").is_none() && version_of("7").is_none() && version_of("a.12345678.x").is_none());
     }
 
     proptest! {

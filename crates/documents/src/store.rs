@@ -46,6 +46,15 @@ CREATE TABLE recognised (
 ) WITHOUT ROWID;
 ";
 
+/// The maps of every cleaning that chunks were cut from, so that labels of an older version can be carried to a newer one. It came after the
+/// others: a store without it gets it, and what is known of its current chunks.
+const CLEANINGS: &str = "
+CREATE TABLE IF NOT EXISTS cleanings (
+  file INTEGER NOT NULL REFERENCES files(id) ON DELETE CASCADE, version TEXT NOT NULL, maps TEXT NOT NULL, PRIMARY KEY (file, version)
+) WITHOUT ROWID;
+INSERT OR IGNORE INTO cleanings SELECT c.file, substr(c.id, instr(c.id, '.') + 1, 8), t.maps FROM chunks c JOIN cleaned t ON t.file = c.file;
+";
+
 /// An open store.
 pub struct Store {
     connection: Connection,
@@ -142,6 +151,11 @@ impl Store {
                 let reason = format!("this store has version {other} of the tables; this program knows version {SCHEMA}");
                 return Err(DocumentError::Store { path: path.into(), reason, user: true });
             }
+        }
+        let query = "SELECT count(*) FROM sqlite_master WHERE name = 'cleanings'";
+        let there: i64 = connection.query_row(query, [], |r| r.get(0)).map_err(fail)?;
+        if there == 0 {
+            connection.execute_batch(&format!("BEGIN IMMEDIATE; {CLEANINGS} COMMIT;")).map_err(fail)?;
         }
         Ok(Store { connection, path: path.into() })
     }
@@ -336,7 +350,24 @@ impl Store {
                 row.execute(params![file.key, i as i64, chunk.id, json(chunk)]).map_err(fail)?;
             }
         }
+        if let Some(version) = chunks.first().and_then(|c| crate::chunk::version_of(&c.id)) {
+            let cleaning = params![file.key, version, json(&maps)];
+            transaction.execute("INSERT OR REPLACE INTO cleanings VALUES (?1, ?2, ?3)", cleaning).map_err(fail)?;
+        }
         transaction.commit().map_err(fail)
+    }
+
+    /// Remembers the maps of a cleaning under the version that ids of its pieces carry.
+    pub fn put_cleaning(&mut self, file: &FileRow, version: &str, maps: &[AlignMap]) -> Result<()> {
+        let insert = "INSERT OR REPLACE INTO cleanings VALUES (?1, ?2, ?3)";
+        self.connection.execute(insert, params![file.key, version, json(&maps)]).map(|_| ()).map_err(|e| self.fail(e))
+    }
+
+    /// The maps of the cleaning that chunks of a version were cut from; `None` if no file of these bytes has such a version (any more).
+    pub fn cleaning(&self, sha256: &str, version: &str) -> Result<Option<Vec<AlignMap>>> {
+        let query = "SELECT c.maps FROM cleanings c JOIN files f ON f.id = c.file WHERE f.sha256 = ?1 AND c.version = ?2";
+        let maps = self.connection.query_row(query, params![sha256, version], |r| r.get::<_, String>(0)).optional();
+        maps.map_err(|e| self.fail(e))?.map(|maps| self.parse(&maps)).transpose()
     }
 
     /// The current cleaned text of a file with the maps of the steps that made it (for [`crate::clean::migrate`]); `None` before the first
@@ -442,6 +473,44 @@ mod tests {
         assert_eq!(store.files().unwrap().iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["b/x.txt", "bad.pdf"]);
         let bytes = std::fs::read(dir.path().join(FILE)).unwrap();
         assert!(!bytes.windows(6).any(|w| w == b"second"), "removed text is gone from the disk");
+    }
+
+    #[test]
+    fn every_cleaning_that_was_cut_is_remembered_in_older_stores_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut store = Store::create(dir.path()).unwrap();
+        let first = extracted("first");
+        let new = NewFile { name: "x.txt", sha256: "0123456789abcdef01", bytes: 5, settings: "s", outcome: Ok(&first) };
+        store.put(&new).unwrap();
+        let file = store.find("x.txt").unwrap();
+        let chunk = |version: &str| Chunk {
+            id: format!("0123456789abcdef.{version}.0"),
+            text: "t".into(),
+            file: "x.txt".into(),
+            sha256: file.sha256.clone(),
+            page: 1,
+            page_end: 1,
+            start: 0,
+            end: 1,
+            places: Vec::new(),
+            headings: Vec::new(),
+            length: 1,
+        };
+        let map = |with: &str| vec![AlignMap::of("abc", &[crate::clean::Edit { range: 1..2, with: with.into(), kind: "" }])];
+        store.put_chunks(&file, "t", &map(""), &[chunk("aaaaaaaa")]).unwrap();
+        store.put_chunks(&file, "t", &map("xy"), &[chunk("bbbbbbbb")]).unwrap();
+        store.put_cleaning(&file, "cccccccc", &[]).unwrap();
+        let found = |store: &Store| ["aaaaaaaa", "bbbbbbbb", "cccccccc", "dddddddd"].map(|v| store.cleaning(&file.sha256, v).unwrap());
+        assert_eq!(found(&store), [Some(map("")), Some(map("xy")), Some(vec![]), None]);
+        // A store from before the table was there knows its current chunks.
+        store.connection.execute_batch("DROP TABLE cleanings").unwrap();
+        drop(store);
+        let mut store = Store::open(dir.path()).unwrap();
+        assert_eq!(found(&store), [None, Some(map("xy")), None, None]);
+        // The file read again is another text: its maps are of no use.
+        store.put(&new).unwrap();
+        let file = store.find("x.txt").unwrap();
+        assert_eq!(store.cleaning(&file.sha256, "bbbbbbbb").unwrap(), None);
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod few;
 pub mod human;
 pub mod init;
 pub mod label;
+mod language;
 mod manifest;
 mod measure;
 pub mod merge;

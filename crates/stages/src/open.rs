@@ -1,5 +1,6 @@
 //! A run, an adapter or a bare model, opened to be asked: the same decoder, tokenizer, template and renderer that training used.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use model::Decoder;
 use model::load::BaseModel;
 use recipe::Recipe;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 use sources::SourceSpec;
 use text::Tokenizer;
 
@@ -36,6 +38,8 @@ pub struct Opened {
     pub shape: Shape,
     /// How its makers would sample.
     pub generation: GenerationDefaults,
+    /// Hash of all that decides what it says, but for the arithmetic: weights, adapter, tokenizer.
+    pub(crate) content: String,
 }
 
 /// What `generation_config.json` says about sampling.
@@ -125,7 +129,7 @@ pub fn open(
         return open_adapter(environment, dir, recipe, compute, progress);
     }
     let spec: SourceSpec = target.parse()?;
-    let (resolved, _) = fetch::model(environment, &[spec], None, progress)?;
+    let (resolved, used) = fetch::model(environment, &[spec], None, progress)?;
     let base = BaseModel::open(&resolved.root)?;
     let compute = match recipe {
         None if base.has_groups() => compute.unwrap_or(ComputeDtype::Native),
@@ -139,6 +143,7 @@ pub fn open(
         recipe: recipe.cloned(),
         shape: Shape::Messages,
         generation: generation_defaults(&resolved.root)?,
+        content: used.sha256,
     })
 }
 
@@ -197,6 +202,7 @@ fn open_run(
         recipe: Some(recipe),
         shape: manifest.shape,
         generation: generation_defaults(&root)?,
+        content: content_of(&[&manifest.model.sha256, &manifest.tokenizer_sha256], dir)?,
     })
 }
 
@@ -223,6 +229,7 @@ fn open_adapter(
     let mut params = ParamStore::new();
     attach(dir, &mut decoder, &mut params, &used)?;
     let tokenizer = if dir.join("tokenizer.json").is_file() { load_tokenizer(dir)? } else { load_tokenizer(&resolved.root)? };
+    let content = content_of(&[&used.sha256, tokenizer.hash()], dir)?;
     Ok(Opened {
         decoder,
         params,
@@ -231,7 +238,31 @@ fn open_adapter(
         recipe: recipe.cloned(),
         shape: Shape::Messages,
         generation: generation_defaults(&resolved.root)?,
+        content,
     })
+}
+
+/// Hash of names and of the weights in a run's or an adapter's directory.
+fn content_of(names: &[&str], dir: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    names.iter().for_each(|name| hash.update(name.as_bytes()));
+    let entries = std::fs::read_dir(dir).map_err(|e| StageError::io(dir, "read", &e))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
+    files.retain(|p| p.extension().is_some_and(|e| e == "safetensors") || p.file_name().is_some_and(|n| n == ADAPTER_CONFIG));
+    files.sort();
+    let mut buffer = vec![0; 1 << 16];
+    for path in files {
+        hash.update(path.file_name().unwrap_or_default().as_encoded_bytes());
+        let mut file = std::fs::File::open(&path).map_err(|e| StageError::io(&path, "read", &e))?;
+        loop {
+            let n = file.read(&mut buffer).map_err(|e| StageError::io(&path, "read", &e))?;
+            if n == 0 {
+                break;
+            }
+            hash.update(&buffer[..n]);
+        }
+    }
+    Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn attach(dir: &Path, decoder: &mut Decoder, params: &mut ParamStore, base: &Used) -> Result<()> {

@@ -72,9 +72,104 @@ fn from_files_to_chunks() {
     let lease = rows.iter().find(|r| r["source"]["file"] == "in/lease.md").unwrap();
     bench.write("runs/a/train.jsonl", format!("{lease}\n{{\"text\": \"other\"}}\n"));
     let taint = bench.json(&["docs", "rm", "lease.md", "--store", "work", "--runs", "runs", "--json"]);
-    assert_eq!(keys(&taint), ["removed", "chunks", "runs", "dry_run"]);
+    assert_eq!(keys(&taint), ["removed", "chunks", "rows", "labels", "runs", "dry_run"]);
+    assert_eq!((&taint["rows"], &taint["labels"]), (&0.into(), &0.into()), "there is no store of labels");
     assert_eq!((&taint["runs"][0]["run"], &taint["runs"][0]["rows"]), (&"runs/a".into(), &1.into()));
     bench.refused(&["docs", "show", "lease.md", "--store", "work"], &["lease.md", "no such document", "docs list"]);
+}
+
+#[test]
+fn removal_names_rows_and_labels_too() {
+    let bench = with_documents();
+    bench.json(&["docs", "ingest", "in", "--store", "work", "--json", "--quiet"]);
+    bench.json(&["label", "import", "chunks", "--store", "work", "--size", "40", "--json", "--quiet"]);
+    bench.ok(&["label", "export", "jsonl", "--store", "work", "--output", "all.jsonl"]);
+    let all = String::from_utf8(bench.read("all.jsonl")).unwrap();
+    let rows: Vec<serde_json::Value> = all.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let of_lease = rows.iter().filter(|r| r["source"]["file"] == "in/lease.md").count();
+    let labelled: String = rows
+        .into_iter()
+        .map(|mut r| {
+            r["labels"] = serde_json::json!(["a", "b"]);
+            r.to_string() + "\n"
+        })
+        .collect();
+    bench.write("labelled.jsonl", labelled);
+    bench.ok(&["label", "import", "jsonl", "labelled.jsonl", "--annotator", "kim", "--store", "work"]);
+    let taint = bench.json(&["docs", "rm", "lease.md", "--store", "work", "--dry-run", "--json"]);
+    assert!(of_lease > 1);
+    assert_eq!((&taint["rows"], &taint["labels"]), (&of_lease.into(), &(2 * of_lease).into()));
+    // What was taken back taints nothing any more; the rows are still there.
+    bench.ok(&["label", "undo", "--store", "work"]);
+    let said = bench.ok(&["docs", "rm", "lease.md", "--store", "work"]).out;
+    assert!(said.contains(&format!("labels.db holds {of_lease} rows of their text with 0 labels")), "{said}");
+}
+
+#[test]
+fn chunks_as_parquet_train_with_their_provenance() {
+    let bench = with_documents();
+    bench.json(&["docs", "ingest", "in", "--store", "work", "--json", "--quiet"]);
+    let cut = |output: &str| bench.json(&["docs", "chunks", "--store", "work", "--size", "40", "--output", output, "--json", "--quiet"]);
+    assert_eq!(cut("c.parquet")["output"], "c.parquet");
+    let first = bench.read("c.parquet");
+    cut("c.parquet");
+    assert_eq!(bench.read("c.parquet"), first, "the same bytes again");
+    cut("c.jsonl");
+    let lines = |name: &str| -> Vec<serde_json::Value> {
+        String::from_utf8(bench.read(name)).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+    };
+    bench.write(
+        "r.yaml",
+        format!(
+            "model: {}\ndataset: {{sources: [{{source: c.parquet}}], val_size: 0}}\ntask: {{type: text}}\nfinetuning_type: lora\n\
+             max_steps: 1\nper_device_train_batch_size: 1\n",
+            common::yaml(&common::tiny())
+        ),
+    );
+    bench.train("r.yaml", "run", &[]);
+    let (trained, given) = (lines("run/train.jsonl"), lines("c.jsonl"));
+    assert_eq!(trained.len(), given.len());
+    for row in given {
+        let found = trained.iter().find(|t| t["id"] == row["id"]).unwrap();
+        assert_eq!((&found["text"], &found["source"]), (&row["text"], &row["source"]));
+    }
+    bench.refused(&["docs", "chunks", "--store", "work", "--output", "none/c.parquet"], &["none/c.parquet"]);
+}
+
+/// A pipe holds 64 KiB here; what a program says beyond that waits until somebody reads.
+const PIPE: usize = 64 << 10;
+
+#[test]
+fn killed_in_the_midst_ingest_goes_on_where_it_was() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("in")).unwrap();
+    // Each file is told with its encoding and its long name: far more than a pipe holds, so that a process whose words nobody reads
+    // stands still before it is done, whatever the machine's speed.
+    let name = |i: usize| format!("in/{i:04}-{}.txt", "long".repeat(45));
+    let files = 2 * PIPE / name(0).len();
+    for i in 0..files {
+        let text: Vec<u8> = [0xFF, 0xFE].into_iter().chain(format!("第{i}条　租金").encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        bench.write(&name(i), text);
+    }
+    let ingest = |store: &str| bench.command(&["docs", "ingest", "in", "--store", store]);
+    let listed = |store: &str| bench.json(&["docs", "list", "--store", store, "--json"]);
+    bench.json(&["docs", "ingest", "in", "--store", "whole", "--json", "--quiet"]);
+
+    let mut child = ingest("killed").spawn().unwrap();
+    let mut line = String::new();
+    let mut err = std::io::BufReader::new(child.stderr.take().unwrap());
+    std::io::BufRead::read_line(&mut err, &mut line).unwrap();
+    assert!(line.contains("UTF-16LE"), "{line}");
+    child.kill().unwrap(); // SIGKILL
+    assert_eq!(child.wait().unwrap().code(), None);
+    let there = listed("killed")["files"].as_array().unwrap().len();
+    assert!(0 < there && there < files, "{there} of {files}");
+
+    let ran = common::Ran::from(ingest("killed").output().unwrap());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.out.contains(&format!("{there} files unchanged")), "{}", ran.out);
+    assert_eq!(listed("killed"), listed("whole"));
+    assert_eq!(listed("killed")["files"].as_array().unwrap().len(), files);
 }
 
 #[test]

@@ -130,6 +130,8 @@ fn exports_to_other_tools_add_nothing_when_they_come_back() {
         assert_eq!(bench.read(&format!("again/{name}")), bytes, "{name}");
     }
     bench.refused(&["label", "export", "labelbox", "--store", "store", "--output", "x"], &["imported only"]);
+    assert!(!bench.ok(&["label", "export", "--help"]).out.contains("labelbox"), "what cannot be written is not offered");
+    assert!(bench.ok(&["label", "import", "--help"]).out.contains("labelbox"));
 }
 
 #[test]
@@ -247,6 +249,265 @@ fn from_chunks_over_two_annotators_to_a_trained_run() {
     }
 }
 
+/// A store of documents: English with a table and a telephone number, Chinese, and a text with a character that nobody sees.
+fn ingested() -> Bench {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("in")).unwrap();
+    bench.write(
+        "in/lease.md",
+        "# Lease\n\nRent is due on the 3rd.   Call 13812345678 to pay.\n\n| Item | Price |\n| --- | --- |\n| Rent | 850 |\n",
+    );
+    bench.write("in/合同.txt", "第一条　租金按月支付。\u{200b}联系人电话13812345678。\n\n第二条　押金为两个月租金。\n");
+    bench.json(&["docs", "ingest", "in", "--store", "store", "--json", "--quiet"]);
+    bench
+}
+
+fn chunked(bench: &Bench, more: &[&str]) -> Value {
+    bench.json(&[&["label", "import", "chunks", "--store", "store", "--json", "--quiet"], more].concat())
+}
+
+#[test]
+fn chunks_of_documents_become_rows_that_know_their_place() {
+    let bench = ingested();
+    let dry = chunked(&bench, &["--size", "40", "--dry-run"]);
+    assert!(!bench.path("store/labels.db").exists(), "a dry run changes nothing");
+    assert_eq!(bench.json(&["docs", "list", "--store", "store", "--json"])["chunks"], 0);
+    let first = chunked(&bench, &["--size", "40"]);
+    assert_eq!(keys(&first), keys(&dry));
+    assert_eq!((&first["documents"], &first["source"], &first["lost"]), (&dry["documents"], &json!("chunks"), &json!([])));
+    assert!(first["documents"].as_u64().unwrap() >= 4, "{first}");
+    // The rows are those that `docs chunks` writes, with the same ids and places; nothing is added twice.
+    bench.ok(&["docs", "chunks", "--store", "store", "--size", "40", "--output", "c.jsonl"]);
+    export(&bench, "jsonl", "all.jsonl", &[]);
+    let plain = |name: &str| -> Vec<Value> {
+        rows(&bench, name).into_iter().map(|r| json!({"id": r["id"], "text": r["text"], "source": r["source"]})).collect()
+    };
+    assert_eq!(plain("all.jsonl"), plain("c.jsonl"));
+    for more in [&["--size", "40"][..], &[]] {
+        assert_eq!(chunked(&bench, more)["documents"], 0, "{more:?}");
+    }
+    // Another cut: rows that nobody labelled make room, a labelled one stays, an undo brings all back.
+    let mut labelled = rows(&bench, "all.jsonl").remove(0);
+    labelled["label"] = json!("money");
+    bench.write("one.jsonl", labelled.to_string());
+    import(&bench, "jsonl", "one.jsonl", &[]);
+    let before = status(&bench);
+    let second = chunked(&bench, &["--size", "400"]);
+    assert_eq!(status(&bench)["documents"].as_u64().unwrap(), second["documents"].as_u64().unwrap() + 1);
+    bench.ok(&["label", "undo", "--store", "store"]);
+    assert_eq!(status(&bench)["documents"].as_u64(), before["documents"].as_u64().map(|n| n + second["documents"].as_u64().unwrap()));
+    // Documents that were read later are named; the same bytes under another name are rows of their own.
+    bench.write("in/copy.txt", bench.read("in/合同.txt"));
+    bench.json(&["docs", "ingest", "in", "--store", "store", "--json", "--quiet"]);
+    let lost = chunked(&bench, &[])["lost"].clone();
+    assert_eq!((&lost[0]["what"], &lost[0]["count"]), (&json!("documents"), &json!(1)));
+    let copies = chunked(&bench, &["--size", "40", "--source", "other"]);
+    assert!(copies["documents"].as_u64() > first["documents"].as_u64());
+    bench.refused(&["label", "import", "chunks", "in", "--store", "store"], &["takes no file", "docs ingest in"]);
+    bench.refused(&["label", "import", "chunks", "--annotator", "kim", "--store", "store"], &["--annotator", "no labels"]);
+    bench.refused(&["label", "import", "chunks", "--store", "nowhere"], &["no store of documents", "docs ingest"]);
+    bench.refused(&["label", "import", "jsonl", "--store", "store"], &["which file"]);
+    bench.refused(&["label", "import", "jsonl", "c.jsonl", "--size", "9", "--store", "store"], &["--size", "label import chunks"]);
+}
+
+/// The part of a text that is `words`, as a span.
+fn span(text: &str, words: &str, label: &str) -> Value {
+    let start = text.split(words).next().unwrap().chars().count();
+    json!({"label": label, "start": start, "end": start + words.chars().count(), "text": words})
+}
+
+#[test]
+fn labels_follow_their_text_through_another_cleaning() {
+    let bench = ingested();
+    chunked(&bench, &["--size", "60", "--clean", "none"]);
+    bench.json(&["label", "queue", "--store", "store", "--output", "todo.jsonl", "--json", "--quiet"]);
+    let mut filled = String::new();
+    for mut row in rows(&bench, "todo.jsonl") {
+        let text = row["text"].as_str().unwrap().to_owned();
+        row["label"] = json!(if text.contains("Rent") || text.contains("租金") { "money" } else { "other" });
+        let marks = [("13812345678", "PHONE"), ("Rent", "WHAT"), ("租金", "WHAT"), ("\u{200b}", "NOTHING"), ("3rd", "WHEN")];
+        let spans: Vec<Value> =
+            marks.iter().filter(|(words, _)| text.contains(words)).map(|(words, label)| span(&text, words, label)).collect();
+        row["spans"] = json!(spans);
+        filled += &(row.to_string() + "\n");
+    }
+    bench.write("kim.jsonl", &filled);
+    let said = import(&bench, "jsonl", "kim.jsonl", &["--annotator", "kim"]);
+    assert_eq!(said["lost"], json!([]));
+    let before = status(&bench);
+    let old = {
+        export(&bench, "jsonl", "old.jsonl", &[]);
+        rows(&bench, "old.jsonl")
+    };
+
+    bench.write("mask.yaml", "steps:\n  - control\n  - whitespace\n  - pii: {kinds: [phone]}\n");
+    let migrate = |more: &[&str]| {
+        bench.json(&[&["label", "migrate", "--store", "store", "--clean", "mask.yaml", "--json", "--quiet"], more].concat())
+    };
+    let dry = migrate(&["--dry-run"]);
+    assert_eq!(status(&bench), before, "a dry run changes nothing");
+    let report = migrate(&[]);
+    assert_eq!(keys(&report), ["documents", "unchanged", "labels", "spans", "relations", "changed", "lost", "action", "dry_run"]);
+    ["documents", "unchanged", "labels", "spans", "changed", "lost"].iter().for_each(|key| assert_eq!(report[key], dry[key], "{key}"));
+    // Two telephone numbers read otherwise; the mark on what nobody sees is lost, and counted.
+    assert_eq!((&report["changed"], &report["lost"][0]["what"], &report["lost"][0]["count"]), (&json!(2), &json!("spans"), &json!(1)));
+    assert_eq!(report["labels"].as_u64().unwrap() + 1, said["labels"].as_u64().unwrap());
+    let now = status(&bench);
+    assert_eq!(
+        (&now["documents"], &now["used"], &now["human"], &now["classes"]),
+        (&before["documents"], &before["used"], &before["human"], &before["classes"])
+    );
+    export(&bench, "jsonl", "new.jsonl", &[]);
+    let new = rows(&bench, "new.jsonl");
+    let mut phones = 0;
+    for row in &new {
+        let text: Vec<char> = row["text"].as_str().unwrap().chars().collect();
+        assert!(!row["text"].as_str().unwrap().contains("138") && row["annotator"] == "kim");
+        let (start, end) = (row["source"]["start"].as_u64().unwrap(), row["source"]["end"].as_u64().unwrap());
+        assert_eq!((end - start) as usize, text.len());
+        for span in row["spans"].as_array().into_iter().flatten() {
+            let marked: String = text[span["start"].as_u64().unwrap() as usize..span["end"].as_u64().unwrap() as usize].iter().collect();
+            match span["label"].as_str().unwrap() {
+                "PHONE" => assert_eq!(marked, "[PHONE]"),
+                "WHAT" => assert!(["Rent", "租金"].contains(&marked.as_str())),
+                label => assert_eq!((label, marked.as_str()), ("WHEN", "3rd")),
+            }
+            phones += usize::from(span["label"] == "PHONE");
+        }
+    }
+    assert_eq!((new.len(), phones), (old.len(), 2));
+    // Again there is nothing to do.
+    let again = migrate(&[]);
+    assert_eq!((&again["documents"], &again["labels"], &again["action"]), (&json!(0), &json!(0), &Value::Null));
+    // A queue from before, filled in by somebody else meanwhile, is not lost: it waits, and is carried the next time.
+    bench.write("lee.jsonl", &filled);
+    let late = import(&bench, "jsonl", "lee.jsonl", &["--annotator", "lee"]);
+    assert!(late["lost"][0]["reason"].as_str().unwrap().contains("label migrate"), "{late}");
+    assert_eq!(status(&bench)["used"], before["used"]);
+    assert_eq!(migrate(&[])["labels"], report["labels"]);
+    assert_eq!(status(&bench)["used"].as_u64(), before["used"].as_u64().map(|n| 2 * n));
+    assert_eq!(bench.json(&["label", "agree", "--store", "store", "--json"])["disagreements"], json!([]));
+    // Undone, the former text and labels count, and those alone.
+    let actions = bench.ok(&["label", "undo", "--list", "--store", "store", "--json"]).rows();
+    for action in actions.iter().rev().filter(|a| a["kind"] != "undo").take(3) {
+        bench.ok(&["label", "undo", &action["id"].to_string(), "--store", "store"]);
+    }
+    assert_eq!(status(&bench), before);
+    export(&bench, "jsonl", "back.jsonl", &[]);
+    assert_eq!(rows(&bench, "back.jsonl"), old);
+    // A cleaning that has no place for English puts those rows aside, with their labels counted; a second step goes on from the first.
+    migrate(&[]);
+    bench.write("zh.yaml", "steps:\n  - control\n  - pii: {kinds: [phone]}\n  - language: {keep: [zh]}\n");
+    let report = bench.json(&["label", "migrate", "--store", "store", "--clean", "zh.yaml", "--json", "--quiet"]);
+    let lost: Vec<&str> = report["lost"].as_array().unwrap().iter().map(|l| l["what"].as_str().unwrap()).collect();
+    assert_eq!(lost, ["documents", "labels"]);
+    export(&bench, "jsonl", "zh.jsonl", &[]);
+    assert!(rows(&bench, "zh.jsonl").iter().all(|r| r["source"]["file"] == "in/合同.txt" && r["label"] == "money"));
+    bench.refused(&["label", "migrate", "--store", "store", "--clean", "none.yaml"], &["none.yaml", "cannot read"]);
+}
+
+/// Reviews of which some speak for both sides: a row is `good`, `bad` or `mixed`, in English or Chinese.
+fn opinions(n: usize) -> String {
+    const GOOD: [&str; 4] = ["a wonderful warm film", "funny and charming", "这部电影非常精彩", "演员很棒很好看"];
+    const BAD: [&str; 4] = ["a dreadful cold film", "dull and boring", "这部电影太差了", "故事很无聊没意思"];
+    let text = |i: usize| match i % 5 {
+        4 => format!("{}, {}", GOOD[i / 5 % 4], BAD[i / 5 % 4]),
+        k if k % 2 == 0 => GOOD[i % 4].to_owned(),
+        _ => BAD[i % 4].to_owned(),
+    };
+    let row = |i: usize| json!({"id": format!("{}{i}", if i % 5 == 4 { "mixed" } else { "clear" }), "text": format!("{} {i}", text(i))});
+    (0..n).map(|i| row(i).to_string() + "\n").collect()
+}
+
+/// Labels of the first `n` rows that are not mixed.
+fn first_labels(n: usize) -> String {
+    let rows = opinions(4 * n).lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).collect::<Vec<_>>();
+    let clear = rows.into_iter().filter(|r| r["id"].as_str().unwrap().starts_with("clear")).take(n);
+    let good = |text: &str| ["wonderful", "funny", "精彩", "棒"].iter().any(|w| text.contains(w));
+    clear
+        .map(|mut row| {
+            row["label"] = json!(if good(row["text"].as_str().unwrap()) { "pos" } else { "neg" });
+            row.to_string() + "\n"
+        })
+        .collect()
+}
+
+#[test]
+fn a_queue_asks_what_the_learner_does_not_know() {
+    let bench = Bench::new();
+    bench.write("r.jsonl", opinions(120));
+    import(&bench, "jsonl", "r.jsonl", &[]);
+    let queue = |strategy: &str, n: &str| {
+        let args = ["label", "queue", "--n", n, "--strategy", strategy, "--store", "store", "--output", "q.jsonl", "--json", "--quiet"];
+        (bench.json(&args), rows(&bench, "q.jsonl"))
+    };
+    // Nothing to learn from: groups of similar texts, and that is said.
+    let (report, cold) = queue("margin", "10");
+    assert_eq!(keys(&report), ["output", "rows", "waiting", "strategy", "used", "reason", "learned_from", "classes"]);
+    assert_eq!((&report["strategy"], &report["used"], &report["learned_from"]), (&json!("margin"), &json!("cluster"), &json!(0)));
+    assert!(report["reason"].as_str().unwrap().contains("cold start"), "{report}");
+    assert!(cold[0]["queued"]["why"].as_str().unwrap().contains("group of similar texts"));
+    bench.write("labels.jsonl", first_labels(30));
+    import(&bench, "jsonl", "labels.jsonl", &["--source", "r.jsonl"]);
+    let strategies = ["random", "least-confidence", "margin", "entropy", "committee", "cluster-margin", "density", "cluster", "balanced"];
+    for strategy in strategies {
+        let (report, rows) = queue(strategy, "12");
+        assert_eq!((&report["rows"], &report["waiting"], &report["used"]), (&json!(12), &json!(90), &json!(strategy)), "{report}");
+        assert_eq!(report["reason"], Value::Null);
+        let mut ids: Vec<&str> = rows.iter().map(|r| r["id"].as_str().unwrap()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 12, "{strategy}");
+        for row in &rows {
+            assert_eq!(keys(&row["queued"]), ["strategy", "score", "why"]);
+            assert!(row["label"] == "" && !row["queued"]["why"].as_str().unwrap().is_empty());
+        }
+        if ["least-confidence", "margin", "entropy"].contains(&strategy) {
+            assert!(rows.iter().all(|r| r["id"].as_str().unwrap().starts_with("mixed")), "{strategy}: {ids:?}");
+            let scores: Vec<f64> = rows.iter().map(|r| r["queued"]["score"].as_f64().unwrap()).collect();
+            assert!(scores.windows(2).all(|w| w[0] >= w[1]), "{scores:?}");
+            assert_eq!((&report["learned_from"], &report["classes"]), (&json!(30), &json!(["neg", "pos"])));
+            assert!(rows[0]["queued"]["why"].as_str().unwrap().contains("neg 0."), "{}", rows[0]);
+        }
+    }
+    let first = queue("committee", "12").1;
+    assert_eq!(queue("committee", "12").1, first, "the same bytes again");
+    let said = bench.ok(&["label", "queue", "--strategy", "margin", "--store", "store", "--output", "q.jsonl"]);
+    assert!(said.out.contains("chosen by margin from 30 labels of 2 classes"), "{}", said.out);
+    // What was queued is filled in and comes back as any other row.
+    let mut row = first[0].clone();
+    row["label"] = json!("pos");
+    bench.write("f.jsonl", row.to_string());
+    assert_eq!(import(&bench, "jsonl", "f.jsonl", &["--annotator", "kim"])["labels"], 1);
+}
+
+#[test]
+fn status_tells_what_more_labels_should_bring() {
+    let bench = Bench::new();
+    bench.write("r.jsonl", first_labels(20));
+    import(&bench, "jsonl", "r.jsonl", &[]);
+    let now = status(&bench);
+    assert_eq!(now["learning_curve"], Value::Null);
+    assert!(now["no_learning_curve"].as_str().unwrap().contains("50 are needed"), "{now}");
+    bench.write("more.jsonl", first_labels(60));
+    import(&bench, "jsonl", "more.jsonl", &[]);
+    let now = status(&bench);
+    let curve = &now["learning_curve"];
+    let names = ["question", "classes", "others", "labels", "folds", "seeds", "points", "fit", "now", "next", "gain"];
+    assert_eq!((keys(curve), &now["no_learning_curve"]), (names.to_vec(), &Value::Null));
+    assert_eq!((&curve["labels"], &curve["classes"]), (&json!(80), &json!(["neg", "pos"])));
+    assert_eq!(curve["next"]["labels"], 180);
+    for point in curve["points"].as_array().unwrap().iter().chain([&curve["now"], &curve["next"]]) {
+        let of = |key: &str| point[key].as_f64().unwrap();
+        assert!(0.0 <= of("low") && of("low") <= of("high") && of("high") <= 1.0, "{point}");
+    }
+    let of = |key: &str| curve["gain"][key].as_f64().unwrap();
+    assert!(of("labels") == 100.0 && of("low") <= of("high") && of("low") >= 0.0);
+    let said = bench.ok(&["label", "status", "--store", "store"]).out;
+    assert!(said.contains("100 more labels should bring"), "{said}");
+    assert!(!bench.ok(&["label", "status", "--store", "store", "--no-curve"]).out.contains("more labels"));
+}
+
 #[test]
 fn mistakes_are_named() {
     let bench = Bench::new();
@@ -256,7 +517,10 @@ fn mistakes_are_named() {
     import(&bench, "jsonl", "a.jsonl", &[]);
     bench.refused(&["label", "annotate", "--store", "store"], &["needs a terminal", "label queue"]);
     bench.refused(&["label", "queue", "--store", "store", "--output", "q", "--strategy", "uncertainty"], &["needs labels of machines"]);
-    bench.refused(&["label", "queue", "--store", "store", "--output", "q", "--strategy", "magic"], &["magic", "random, uncertainty"]);
+    bench.refused(
+        &["label", "queue", "--store", "store", "--output", "q", "--strategy", "magic"],
+        &["magic", "random, uncertainty", "cluster-margin"],
+    );
     bench.refused(&["label", "export", "csv", "--store", "store", "--output", "q", "--split", ".8,.1,.1"], &["label export jsonl --split"]);
     bench.refused(&["label", "export", "jsonl", "--store", "store", "--output", "q", "--split", ".8,.2"], &["three shares"]);
     bench.refused(&["label", "undo", "77", "--store", "store"], &["no action 77"]);

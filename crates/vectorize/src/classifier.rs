@@ -7,7 +7,7 @@ use evaluate::intervals::Bootstrap;
 use evaluate::results::{Decision, Prediction, ScoredRow, classification_report};
 use serde::{Deserialize, Serialize};
 
-use crate::embed::WordVectors;
+use crate::embed::{TextModel, WordVectors};
 use crate::error::{Result, VectorizeError};
 use crate::features::{ByClass, Features};
 use crate::learn::calibrate::{calibration_error, fit_calibrated};
@@ -44,6 +44,8 @@ pub struct Labelled<'a> {
     pub labels: &'a [String],
     /// Word vectors from a file, for features that use them.
     pub pretrained: Option<&'a Arc<WordVectors>>,
+    /// The language model that features come from, for features that use one.
+    pub model: Option<&'a Arc<dyn TextModel>>,
 }
 
 /// A fitted classifier.
@@ -87,7 +89,7 @@ impl Classifier {
     /// # Errors
     /// Settings or rows that cannot be used; [`VectorizeError::Stopped`].
     pub fn train(settings: &ClassifierSettings, data: Labelled<'_>, step: &mut (dyn FnMut(u64) -> bool + Send)) -> Result<Self> {
-        let given = Given { pretrained: data.pretrained, step };
+        let given = Given { pretrained: data.pretrained, model: data.model, step };
         let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, data.texts, given)?;
         let model = fit(settings, &x, data.classes, data.labels.len())?;
         Ok(Self { settings: settings.clone(), labels: data.labels.to_vec(), vectorizer, model })
@@ -231,7 +233,7 @@ pub fn cross_validate(
         }
         let texts: Vec<&str> = outside.iter().map(|&i| data.texts[i].as_str()).collect();
         let y: Vec<u32> = outside.iter().map(|&i| data.classes[i]).collect();
-        let given = Given { pretrained: data.pretrained, step: &mut |_| true };
+        let given = Given { pretrained: data.pretrained, model: data.model, step: &mut |_| true };
         let (vectorizer, x) = Vectorizer::fit_transform(&settings.features, &texts, given)?;
         let model = fit(settings, &x, &y, classes)?;
         let asked: Vec<&str> = inside.iter().map(|&i| data.texts[i].as_str()).collect();

@@ -43,6 +43,12 @@ pub enum VectorizeError {
     /// A file of numbers.
     #[error(transparent)]
     Container(#[from] containers::Error),
+    /// A language model did not give what was asked.
+    #[error("{reason}")]
+    Model {
+        /// What happened.
+        reason: String,
+    },
     /// The caller asked to stop.
     #[error("stopped")]
     Stopped,

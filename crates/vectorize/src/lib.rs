@@ -1,7 +1,7 @@
 //! Classic vectorisers and the classifiers on top of them: a first model in seconds, and the yardstick for every larger one.
 //!
 //! texts → [`analyze`] → terms → [`terms`] (bag of words, TF-IDF, hashing) → [`features`] → [`learn`] (logistic regression, support
-//! vector machine, naive Bayes, nearest neighbours) → [`classifier`]. Beside terms: [`embed`] (word2vec, doc2vec); on top of either:
+//! vector machine, naive Bayes, nearest neighbours) → [`classifier`]. Beside terms: [`embed`] (word2vec, doc2vec, a language model's hidden states); on top of either:
 //! [`keywords`], [`cluster`].
 //!
 //! Numbers are scikit-learn's where it has them; `oracles/vectorize_*.py` made the values that the tests compare with.
@@ -22,7 +22,7 @@ pub mod terms;
 
 pub use analyze::{AnalyzerSettings, StopWords, StripAccents, Unit};
 pub use classifier::{Classifier, ClassifierSettings};
-pub use embed::WordVectors;
+pub use embed::{ModelSettings, StatePooling, TextModel, WordVectors};
 pub use error::{Result, VectorizeError};
 pub use features::{ByClass, Features, Norm};
 pub use learn::{Fitted, Learner, LearnerSettings};

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::embed::{Doc2Vec, Doc2VecSettings, Pooled, VectorSettings, WordVectors};
-use crate::error::Result;
+use crate::embed::{Doc2Vec, Doc2VecSettings, ModelSettings, Pooled, States, TextModel, VectorSettings, WordVectors};
+use crate::error::{Result, VectorizeError};
 use crate::features::{Features, Norm};
 use crate::terms::{HashingSettings, TermSettings, TermVectorizer, hash};
 
@@ -28,6 +28,25 @@ pub enum FeatureSettings {
         /// The vectors.
         vectors: VectorSettings,
     },
+    /// A language model's hidden states.
+    Model(ModelSettings),
+    /// Terms and hidden states side by side.
+    TermsAndModel {
+        /// The terms.
+        terms: TermSettings,
+        /// The states.
+        model: ModelSettings,
+    },
+}
+
+impl FeatureSettings {
+    /// The language model that the features need open, if they need one.
+    pub fn model(&self) -> Option<&ModelSettings> {
+        match self {
+            FeatureSettings::Model(model) | FeatureSettings::TermsAndModel { model, .. } => Some(model),
+            _ => None,
+        }
+    }
 }
 
 /// Fitted features.
@@ -44,12 +63,18 @@ pub enum Vectorizer {
     Documents(Box<Doc2Vec>),
     /// Terms and word vectors side by side.
     Combined(Box<(TermVectorizer, Pooled)>),
+    /// A language model's hidden states.
+    Model(States),
+    /// Terms and hidden states side by side.
+    TermsAndModel(Box<(TermVectorizer, States)>),
 }
 
 /// What fitting is given beside the texts.
 pub struct Given<'a> {
     /// Word vectors from a file.
     pub pretrained: Option<&'a Arc<WordVectors>>,
+    /// The language model that features come from.
+    pub model: Option<&'a Arc<dyn TextModel>>,
     /// Hears of words that vectors have learned from; ends the work by `false`.
     pub step: &'a mut (dyn FnMut(u64) -> bool + Send),
 }
@@ -91,6 +116,15 @@ impl Vectorizer {
                 let rows = left.beside(&vectors.transform(texts));
                 (Vectorizer::Combined(Box::new((terms, vectors))), rows)
             }
+            FeatureSettings::Model(settings) => {
+                let (fitted, rows) = States::fit_transform(settings, texts, given.model)?;
+                (Vectorizer::Model(fitted), rows)
+            }
+            FeatureSettings::TermsAndModel { terms, model } => {
+                let (terms, left) = TermVectorizer::fit_transform(terms, texts)?;
+                let (states, right) = States::fit_transform(model, texts, given.model)?;
+                (Vectorizer::TermsAndModel(Box::new((terms, states))), left.beside(&right))
+            }
         })
     }
 
@@ -105,6 +139,20 @@ impl Vectorizer {
             Vectorizer::Vectors(fitted) => Ok(fitted.transform(texts)),
             Vectorizer::Documents(fitted) => Ok(document_rows(fitted, &fitted.infer(texts))),
             Vectorizer::Combined(both) => Ok(both.0.transform(texts).beside(&both.1.transform(texts))),
+            Vectorizer::Model(states) => states.transform(texts),
+            Vectorizer::TermsAndModel(both) => Ok(both.0.transform(texts).beside(&both.1.transform(texts)?)),
+        }
+    }
+
+    /// Gives features that were loaded the language model that they come from.
+    ///
+    /// # Errors
+    /// Another model than the one they were made with; features that need none.
+    pub fn attach(&mut self, model: &Arc<dyn TextModel>) -> Result<()> {
+        match self {
+            Vectorizer::Model(states) => states.attach(model),
+            Vectorizer::TermsAndModel(both) => both.1.attach(model),
+            _ => Err(VectorizeError::setting("model", "these features need none")),
         }
     }
 
@@ -118,6 +166,10 @@ impl Vectorizer {
             Vectorizer::Combined(both) => {
                 FeatureSettings::Combined { terms: both.0.settings().clone(), vectors: both.1.settings().clone() }
             }
+            Vectorizer::Model(states) => FeatureSettings::Model(states.settings().clone()),
+            Vectorizer::TermsAndModel(both) => {
+                FeatureSettings::TermsAndModel { terms: both.0.settings().clone(), model: both.1.settings().clone() }
+            }
         }
     }
 
@@ -129,6 +181,8 @@ impl Vectorizer {
             Vectorizer::Vectors(fitted) => fitted.vectors().dim(),
             Vectorizer::Documents(fitted) => fitted.settings().vector_size,
             Vectorizer::Combined(both) => both.0.terms().len() + both.1.vectors().dim(),
+            Vectorizer::Model(states) => states.settings().dim,
+            Vectorizer::TermsAndModel(both) => both.0.terms().len() + both.1.settings().dim,
         }
     }
 
@@ -136,10 +190,9 @@ impl Vectorizer {
     pub fn name(&self, column: usize) -> String {
         match self {
             Vectorizer::Terms(fitted) => fitted.terms().get(column).to_owned(),
-            Vectorizer::Combined(both) => match column.checked_sub(both.0.terms().len()) {
-                None => both.0.terms().get(column).to_owned(),
-                Some(place) => format!("vector[{place}]"),
-            },
+            Vectorizer::Combined(both) => beside(&both.0, column, "vector"),
+            Vectorizer::TermsAndModel(both) => beside(&both.0, column, "state"),
+            Vectorizer::Model(_) => format!("state[{column}]"),
             Vectorizer::Hashing(_) => format!("hash[{column}]"),
             Vectorizer::Vectors(_) | Vectorizer::Documents(_) => format!("vector[{column}]"),
         }
@@ -152,5 +205,13 @@ impl Vectorizer {
             Vectorizer::Combined(both) => Some(both.1.vectors()),
             _ => None,
         }
+    }
+}
+
+/// A term, or the place among what stands beside the terms.
+fn beside(terms: &TermVectorizer, column: usize, what: &str) -> String {
+    match column.checked_sub(terms.terms().len()) {
+        None => terms.terms().get(column).to_owned(),
+        Some(place) => format!("{what}[{place}]"),
     }
 }

@@ -32,7 +32,7 @@ fn features() -> Vec<FeatureSettings> {
 #[test]
 fn every_kind_of_classifier_comes_back() {
     let (texts, classes, labels) = data();
-    let data = Labelled { texts: &texts, classes: &classes, labels: &labels, pretrained: None };
+    let data = Labelled { texts: &texts, classes: &classes, labels: &labels, pretrained: None, model: None };
     let learners = [
         (LearnerSettings::Logistic(LogisticRegression::default()), None),
         (LearnerSettings::Svm(LinearSvm::default()), Some(CalibrationMethod::Sigmoid)),
@@ -65,7 +65,7 @@ fn every_kind_of_classifier_comes_back() {
 #[test]
 fn damage_is_named() {
     let (texts, classes, labels) = data();
-    let data = Labelled { texts: &texts, classes: &classes, labels: &labels, pretrained: None };
+    let data = Labelled { texts: &texts, classes: &classes, labels: &labels, pretrained: None, model: None };
     let settings = ClassifierSettings {
         features: FeatureSettings::Terms(TermSettings::default()),
         learner: LearnerSettings::Logistic(LogisticRegression::default()),

@@ -118,17 +118,32 @@ pub fn groups(x: &Features, seed: u64) -> Result<Groups> {
 /// # Errors
 /// The learner's own, of a committee.
 pub fn choose(strategy: Strategy, pool: &Pool<'_>, learner: &dyn Learner, model: Option<&Fitted>, n: usize) -> Result<Vec<usize>> {
+    Ok(ranked(strategy, pool, learner, model, n)?.into_iter().map(|(row, _)| row).collect())
+}
+
+/// As [`choose`], each row with the score that the strategy gives it (larger is more wanted; the strategies' scores are not comparable);
+/// none where chance decided.
+///
+/// # Errors
+/// The learner's own, of a committee.
+pub fn ranked(
+    strategy: Strategy,
+    pool: &Pool<'_>,
+    learner: &dyn Learner,
+    model: Option<&Fitted>,
+    n: usize,
+) -> Result<Vec<(usize, Option<f64>)>> {
     let mut rng = Rng::keyed(pool.seed, &[STREAM, pool.round]);
     let mut order: Vec<usize> = pool.unlabelled.to_vec();
     // Chance decides between equals; and it is all there is before a first model.
     rng.shuffle(&mut order);
     let groups = pool.groups;
     if let (Strategy::Cluster, Some(groups)) = (strategy, groups) {
-        return Ok(central(groups, &order, n));
+        return Ok(central(groups, &order, n).into_iter().map(|row| (row, Some(groups.similarity[row]))).collect());
     }
     let Some(model) = model.filter(|_| strategy != Strategy::Random) else {
         order.truncate(n);
-        return Ok(order);
+        return Ok(order.into_iter().map(|row| (row, None)).collect());
     };
     let p = model.predict_proba(&pool.x.select(&order));
     let score: Vec<f64> = match strategy {
@@ -145,14 +160,14 @@ pub fn choose(strategy: Strategy, pool: &Pool<'_>, learner: &dyn Learner, model:
     ranked.sort_by(|&a, &b| score[b].total_cmp(&score[a]).then(a.cmp(&b)));
     match (strategy, groups) {
         (Strategy::ClusterMargin, Some(groups)) => {
-            ranked.truncate(n * CANDIDATES);
+            ranked.truncate(n.saturating_mul(CANDIDATES));
             ranked = in_turn(ranked, |i| groups.of[order[i]], true);
         }
         (Strategy::Balanced, _) => ranked = in_turn(ranked, |i| p.best(i) as u32, false),
         _ => {}
     }
     ranked.truncate(n);
-    Ok(ranked.into_iter().map(|i| order[i]).collect())
+    Ok(ranked.into_iter().map(|i| (order[i], Some(score[i]))).collect())
 }
 
 /// Distance between the two best classes.
@@ -373,5 +388,8 @@ mod tests {
         let p = model.predict_proba(&x);
         let chosen = choose(Strategy::Margin, &pool, &learner, Some(&model), 1).unwrap();
         assert!((20..200).all(|i| margin(p.row(i)) >= margin(p.row(chosen[0]))));
+        let scored = ranked(Strategy::Entropy, &pool, &learner, Some(&model), 30).unwrap();
+        assert!(scored.windows(2).all(|w| w[0].1 >= w[1].1) && scored[0].1 == Some(entropy(p.row(scored[0].0))));
+        assert!(ranked(Strategy::Margin, &pool, &learner, None, 5).unwrap().iter().all(|(_, score)| score.is_none()));
     }
 }

@@ -66,34 +66,61 @@ pub struct Doubt {
 
 /// What the rows are judged with.
 pub struct Judges<'a> {
-    /// Learners; each counts the same.
+    /// Learners, one at least. A judge counts by how well it agrees with the labels.
     pub learners: &'a [&'a dyn Learner],
     /// Folds of the cross-validation.
     pub folds: usize,
-    /// Probabilities of a model from elsewhere that had not seen the rows (a tuned run's held-out scores).
-    pub given: Option<&'a ByClass>,
+    /// What models from elsewhere say of rows that they had not seen (a tuned run's held-out scores).
+    pub given: &'a [Outside],
     /// Seed of the folds.
     pub seed: u64,
 }
 
-/// Probabilities of each learner for rows that it had not seen.
-fn probabilities(x: &Features, y: &[u32], classes: usize, groups: &[u64], judges: &Judges<'_>) -> Result<Vec<ByClass>> {
-    let fold_of = stratified(y, Some(groups), judges.folds, judges.seed);
-    let mut out: Vec<ByClass> = judges.given.cloned().into_iter().collect();
-    for learner in judges.learners {
-        out.push(out_of_fold(*learner, x, y, None, classes, &fold_of)?.probabilities);
-    }
-    Ok(out)
+/// A judge's probabilities, with what they are worth.
+#[derive(Clone, Debug)]
+pub struct Outside {
+    /// Probabilities of each row.
+    pub probabilities: ByClass,
+    /// Whether the judge may speak of a row: it had not seen it.
+    pub unseen: Vec<bool>,
 }
 
-/// Per class the mean probability that rows of it get for it: what counts as confident.
-fn thresholds(p: &ByClass, y: &[u32]) -> Vec<f64> {
-    let mut sums = vec![(0.0, 0usize); p.classes];
-    for (i, &c) in y.iter().enumerate() {
-        sums[c as usize].0 += p.row(i)[c as usize];
-        sums[c as usize].1 += 1;
+/// A judge that was weighed.
+struct Weighed {
+    p: ByClass,
+    unseen: Vec<bool>,
+    /// Per class the mean probability that rows of it get for it: what counts as confident.
+    confident: Vec<f64>,
+    weight: f64,
+}
+
+impl Weighed {
+    /// A judge counts by how far its agreement with the labels lies above chance, in log-odds: labels err, but rarely.
+    fn new(outside: Outside, y: &[u32]) -> Self {
+        let Outside { probabilities: p, unseen } = outside;
+        let (mut sums, mut right, mut all) = (vec![(0.0, 0usize); p.classes], 0.5, 1.0);
+        for (i, &c) in y.iter().enumerate().filter(|(i, _)| unseen[*i]) {
+            sums[c as usize].0 += p.row(i)[c as usize];
+            sums[c as usize].1 += 1;
+            right += f64::from(u8::from(p.best(i) == c as usize));
+            all += 1.0;
+        }
+        let odds = |p: f64| (p / (1.0 - p)).ln();
+        let weight = (odds(right / all) - odds(1.0 / p.classes.max(2) as f64)).max(1e-3);
+        let confident = sums.into_iter().map(|(sum, n)| if n > 0 { sum / n as f64 } else { 1.0 }).collect();
+        Self { p, unseen, confident, weight }
     }
-    sums.into_iter().map(|(sum, n)| if n > 0 { sum / n as f64 } else { 1.0 }).collect()
+}
+
+/// Probabilities of each learner for rows that it had not seen, beside those from elsewhere.
+fn probabilities(x: &Features, y: &[u32], classes: usize, groups: &[u64], judges: &Judges<'_>) -> Result<Vec<Weighed>> {
+    let fold_of = stratified(y, Some(groups), judges.folds, judges.seed);
+    let mut out: Vec<Weighed> = judges.given.iter().map(|outside| Weighed::new(outside.clone(), y)).collect();
+    for learner in judges.learners {
+        let probabilities = out_of_fold(*learner, x, y, None, classes, &fold_of)?.probabilities;
+        out.push(Weighed::new(Outside { probabilities, unseen: vec![true; y.len()] }, y));
+    }
+    Ok(out)
 }
 
 /// Whether a row is confidently of another class than the given one.
@@ -110,18 +137,19 @@ pub fn audit(x: &Features, y: &[u32], classes: usize, texts: &[String], judges: 
     let same: Vec<String> = texts.iter().map(|t| t.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()).collect();
     let groups: Vec<u64> = same.iter().map(|t| vectorize::terms::hash_text(t)).collect();
     let all = probabilities(x, y, classes, &groups, judges)?;
-    let limits: Vec<Vec<f64>> = all.iter().map(|p| thresholds(p, y)).collect();
     let mut doubts: Vec<Doubt> = (0..y.len())
         .map(|row| {
-            let mean: Vec<f64> = (0..classes).map(|c| all.iter().map(|p| p.row(row)[c]).sum::<f64>() / all.len() as f64).collect();
+            let judges: Vec<&Weighed> = all.iter().filter(|j| j.unseen[row]).collect();
+            let total: f64 = judges.iter().map(|j| j.weight).sum();
+            let mean: Vec<f64> = (0..classes).map(|c| judges.iter().map(|j| j.weight * j.p.row(row)[c]).sum::<f64>() / total).collect();
             let own = y[row] as usize;
             // Of equals the first: in order of the classes.
             let other = (0..classes).filter(|&c| c != own).fold(usize::from(own == 0), |b, c| if mean[c] > mean[b] { c } else { b });
             let suggested = if mean[other] > mean[own] { other } else { own };
-            let learners = all.iter().zip(&limits).filter(|(p, t)| confidently_other(p.row(row), y[row], t)).count();
+            let learners = judges.iter().filter(|j| confidently_other(j.p.row(row), y[row], &j.confident)).count();
             let mut reasons = Vec::new();
-            if learners * 2 > all.len() {
-                reasons.push(Reason::ConfidentlyOther { learners, of: all.len() });
+            if learners * 2 > judges.len() {
+                reasons.push(Reason::ConfidentlyOther { learners, of: judges.len() });
             }
             let probability = mean[suggested];
             Doubt { row, score: mean[other] - mean[own], suggested: suggested as u32, probability, reasons }
@@ -199,7 +227,7 @@ mod tests {
         y.extend([0, 1, 0]);
         let (_, x) = TermVectorizer::fit_transform(&TermSettings::default(), &texts).unwrap();
         let (logistic, bayes) = (LogisticRegression::default(), NaiveBayes::default());
-        let judges = Judges { learners: &[&logistic, &bayes], folds: 5, given: None, seed: 1 };
+        let judges = Judges { learners: &[&logistic, &bayes], folds: 5, given: &[], seed: 1 };
         let doubts = audit(&x, &y, 2, &texts, &judges).unwrap();
         assert_eq!(doubts.len(), 403);
         let top: Vec<usize> = doubts.iter().take(40).map(|d| d.row).collect();
@@ -210,5 +238,17 @@ mod tests {
         assert_eq!(of(flipped[0]).suggested, 1 - y[flipped[0]]);
         assert!(of(400).reasons.contains(&Reason::SameText { row: 401 }));
         assert!(of(402).reasons.iter().any(|r| matches!(r, Reason::Outlier { .. })), "{:?}", of(402));
+
+        // A judge from elsewhere that knows the truth of the even rows and was trained on the odd ones, where it repeats what it learned.
+        let truth = |i: usize| if flipped.contains(&i) { 1 - y[i] } else { y[i] };
+        let say = |i: usize| if i.is_multiple_of(2) { truth(i) } else { y[i] };
+        let values = (0..403).flat_map(|i| [0, 1].map(|c| if say(i) == c { 0.99 } else { 0.01 })).collect();
+        let outside = Outside { probabilities: ByClass { classes: 2, values }, unseen: (0..403).map(|i| i % 2 == 0).collect() };
+        let judges = Judges { learners: &[&logistic], folds: 5, given: &[outside], seed: 1 };
+        let doubts = audit(&x, &y, 2, &texts, &judges).unwrap();
+        let top: Vec<usize> = doubts.iter().take(24).map(|d| d.row).collect();
+        assert!(flipped.iter().filter(|i| *i % 2 == 0).all(|i| top.contains(i)), "{top:?}");
+        let top: Vec<usize> = doubts.iter().take(40).map(|d| d.row).collect();
+        assert!(flipped.iter().filter(|i| *i % 2 == 1 && top.contains(i)).count() >= 8, "what it was trained on it does not excuse");
     }
 }

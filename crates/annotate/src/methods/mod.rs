@@ -5,6 +5,7 @@
 //! | [`active`] | which rows should be labelled next? what would that have brought? |
 //! | [`weak`] | what do rules that err and abstain say together? |
 //! | [`rules`] | the rules themselves: keywords, expressions, lists, lengths, columns |
+//! | [`distant`] | where do texts name what a knowledge base knows, and how often is that right? |
 //! | [`pseudo`] | can a model's own labels of other rows teach it more? |
 //! | [`audit`] | which labels are likely wrong? |
 //!
@@ -12,6 +13,7 @@
 
 pub mod active;
 pub mod audit;
+pub mod distant;
 pub mod pseudo;
 pub mod rules;
 pub mod weak;

@@ -2,12 +2,15 @@
 //!
 //! `documents` are texts by (source, row, text); `evidence` is what was said of them, appended and never changed (the database itself
 //! refuses); `actions` are the commands that said it, each of which can be undone by a further action; `exports` remembers which rows
-//! of our own files are which documents, so that reading one back adds nothing.
+//! of our own files are which documents, so that reading one back adds nothing; `standings` says which documents were put aside since
+//! another version of their text stands in their place.
 
+mod aside;
+pub mod knowledge;
 mod read;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::error::{Error, Result};
 use dataset::labels::{Body, Label, Statement};
 
+pub use aside::Aside;
 pub use read::Entry;
 pub use write::{Added, Exported};
 
@@ -81,6 +85,8 @@ pub struct Store {
     path: PathBuf,
     /// Actions that were undone: what they said does not count.
     undone: BTreeSet<i64>,
+    /// Documents that do not count, since another version of their text does.
+    aside: BTreeMap<i64, Aside>,
 }
 
 /// A command that said something.
@@ -142,7 +148,7 @@ impl Store {
     }
 
     fn over(connection: Connection, path: PathBuf) -> Result<Self> {
-        let mut store = Store { connection, path, undone: BTreeSet::new() };
+        let mut store = Store { connection, path, undone: BTreeSet::new(), aside: BTreeMap::new() };
         store.run(|c| c.busy_timeout(std::time::Duration::from_secs(10)))?;
         let version: i64 = store.run(|c| c.pragma_query_value(None, "user_version", |row| row.get(0)))?;
         match version {
@@ -153,8 +159,16 @@ impl Store {
                 return Err(Error::Store { path: store.path, reason });
             }
         }
-        store.undone = undone(&store.actions()?);
+        store.run(|c| c.execute_batch(aside::TABLES))?;
+        store.look_again()?;
         Ok(store)
+    }
+
+    /// Works out anew what counts.
+    fn look_again(&mut self) -> Result<()> {
+        self.undone = undone(&self.actions()?);
+        self.aside = self.standing()?;
+        Ok(())
     }
 
     /// The database file.
@@ -210,8 +224,7 @@ impl Store {
             return Err(Error::Input(format!("action {action} was undone before")));
         }
         self.run(|c| c.execute("INSERT INTO actions (kind, at, detail, undoes) VALUES ('undo', ?, '{}', ?)", params![at, action]))?;
-        self.undone = undone(&self.actions()?);
-        Ok(())
+        self.look_again()
     }
 
     /// The last action that counts and said something.
@@ -243,7 +256,8 @@ impl Store {
     /// # Errors
     /// If the database refuses.
     pub fn roll_back(&mut self) -> Result<()> {
-        self.run(|c| c.execute_batch("ROLLBACK"))
+        self.run(|c| c.execute_batch("ROLLBACK"))?;
+        self.look_again()
     }
 }
 

@@ -75,11 +75,20 @@ impl Ahead<'_> {
 }
 
 impl Store {
-    /// Calls `work` with every document in the order in which they came, one at a time: a million do not have to fit into memory.
+    /// Calls `work` with every document that was not put aside, in the order in which they came, one at a time: a million do not have to
+    /// fit into memory.
     ///
     /// # Errors
     /// The first error of the database or of `work`.
     pub fn each(&self, work: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
+        self.each_of_all(&mut |entry| if self.aside.contains_key(&entry.id) { Ok(()) } else { work(entry) })
+    }
+
+    /// As [`Store::each`], with those that were put aside.
+    ///
+    /// # Errors
+    /// The first error of the database or of `work`.
+    pub fn each_of_all(&self, work: &mut dyn FnMut(Entry) -> Result<()>) -> Result<()> {
         let mut stopped = None;
         self.run(|c| {
             let mut documents = c.prepare(&format!("{DOCUMENT} ORDER BY id"))?;
@@ -130,12 +139,50 @@ impl Store {
         found.ok_or_else(|| Error::Input(format!("there is no document {id} in the store")))
     }
 
-    /// How many documents there are.
+    /// How many documents there are that were not put aside.
     ///
     /// # Errors
     /// If the database refuses.
     pub fn count(&self) -> Result<usize> {
         let n: i64 = self.run(|c| c.query_row("SELECT COUNT(*) FROM documents", [], |row| row.get(0)))?;
-        Ok(usize::try_from(n).unwrap_or(0))
+        Ok(usize::try_from(n).unwrap_or(0).saturating_sub(self.aside.len()))
+    }
+
+    /// Documents of a source: their rows and numbers, those that were put aside too.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn rows_of(&self, source: &str) -> Result<Vec<(String, i64)>> {
+        self.run(|c| {
+            let mut query = c.prepare("SELECT row, id FROM documents WHERE source = ? ORDER BY id")?;
+            let rows = query.query_map([source], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
+    /// What was cut from the files of these hashes: rows (those that were put aside too), and labels that were said of them.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn cut_from(&self, sha256: &[String]) -> Result<(u64, u64)> {
+        let (mut rows, mut labels) = (0, 0);
+        for hash in sha256.iter().filter(|h| !h.is_empty()) {
+            // As this store writes provenance; a hash holds nothing that means more in a pattern.
+            let pattern = format!("%\"sha256\":\"{hash}\"%");
+            let found: Vec<(i64, Option<i64>)> = self.run(|c| {
+                let mut query = c.prepare(
+                    "SELECT json_array_length(e.labels), e.action FROM documents d JOIN evidence e ON e.document = d.id
+                     WHERE d.provenance LIKE ?",
+                )?;
+                let rows = query.query_map([&pattern], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                rows.collect()
+            })?;
+            let counts = |action: &Option<i64>| action.is_some_and(|a| !self.undone.contains(&a));
+            labels += found.iter().filter(|(_, action)| counts(action)).map(|(n, _)| u64::try_from(*n).unwrap_or(0)).sum::<u64>();
+            let n: i64 =
+                self.run(|c| c.query_row("SELECT COUNT(*) FROM documents WHERE provenance LIKE ?", [&pattern], |row| row.get(0)))?;
+            rows += u64::try_from(n).unwrap_or(0);
+        }
+        Ok((rows, labels))
     }
 }

@@ -15,6 +15,8 @@ pub struct Added {
     pub new: bool,
     /// Which of its statements are new, by their index.
     pub statements: Vec<usize>,
+    /// Whether it was put aside: what is said of it does not count.
+    pub aside: bool,
 }
 
 /// A row of one of our files.
@@ -62,7 +64,7 @@ impl Store {
             self.say_digested(id, statement, &digest, action)?;
             statements.push(i);
         }
-        Ok(Added { document: id, new, statements })
+        Ok(Added { document: id, new, statements, aside: self.aside.contains_key(&id) })
     }
 
     fn find(&self, source: &str, row: &str, hash: &[u8; 32]) -> Result<Option<i64>> {

@@ -1,4 +1,5 @@
-//! Parquet through its row interface: no column store is needed for rows that are rendered one by one. Owns the `parquet` library.
+//! Parquet through its row interface: no column store is needed for rows that are rendered one by one. Owns the `parquet` library
+//! (with `export::parquet`, which writes).
 
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};

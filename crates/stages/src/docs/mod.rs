@@ -10,6 +10,7 @@ pub mod show;
 
 use std::fmt::Write as _;
 
+pub use chunks::{Cutting, DEFAULT_SIZE};
 pub use documents::ChunkOptions;
 
 /// Columns of texts, each as wide as its widest cell; numbers (cells of digits) to the right.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::error::{Result, StageError};
 
 /// What `--clean` may say besides a file.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 /// See [`DEFAULT`].
 const NONE: &str = "none";
 

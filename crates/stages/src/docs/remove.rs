@@ -1,6 +1,6 @@
 //! `docs rm`: documents out of a store, and what was made from them named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,10 @@ pub struct Taint {
     pub removed: Vec<String>,
     /// Chunks that go with them.
     pub chunks: u64,
+    /// Rows of the labels' store that were cut from them; they stay there.
+    pub rows: u64,
+    /// Labels that were said of these rows.
+    pub labels: u64,
     /// Runs that were trained or measured on rows from them.
     pub runs: Vec<TaintedRun>,
     /// Whether nothing was removed yet.
@@ -58,9 +62,17 @@ pub fn run(job: &Job) -> Result<Taint> {
         Some(dir) => tainted_runs(dir, &files)?,
         None => Vec::new(),
     };
+    let (rows, labels) = if job.store.join(annotate::store::FILE).exists() {
+        let hashes: BTreeSet<String> = files.iter().map(|f| f.sha256.clone()).collect();
+        annotate::Store::existing(&job.store)?.cut_from(&hashes.into_iter().collect::<Vec<_>>())?
+    } else {
+        (0, 0)
+    };
     let taint = Taint {
         removed: files.iter().map(|f| f.name.clone()).collect(),
         chunks: files.iter().map(|f| u64::from(f.chunks)).sum(),
+        rows,
+        labels,
         runs,
         dry_run: job.dry_run,
     };
@@ -115,6 +127,10 @@ impl Taint {
         let mut out = format!("{verb}: {} with {} chunks", plural(self.removed.len(), "document"), count(self.chunks));
         for name in &self.removed {
             let _ = write!(out, "\n  {name}");
+        }
+        if self.rows > 0 {
+            let (rows, labels) = (count(self.rows), count(self.labels));
+            let _ = write!(out, "\n\nlabels.db holds {rows} rows of their text with {labels} labels; it keeps what was said, these too");
         }
         if !self.runs.is_empty() {
             out.push_str("\n\nruns that hold rows from them, and models that learnt from those rows:");

@@ -3,19 +3,22 @@
 use std::fmt::Write;
 use std::path::PathBuf;
 
-use annotate::methods::audit::{Judges, Reason, audit};
+use annotate::methods::audit::{Judges, Outside, Reason, audit};
+use dataset::labels::AuthorKind;
 use serde::Serialize;
 use serde_json::{Value, json};
-use vectorize::Learner;
 use vectorize::learn::{Knn, LogisticRegression, NaiveBayes};
+use vectorize::{ByClass, Learner};
 
-use super::prepare;
+use super::evidence::{self, Said, Written};
+use super::{Prepared, prepare};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::human::plural;
+use crate::language::teacher::Teacher;
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::FeatureChoice;
+use crate::vectorize::choices::{FeatureChoice, LOGISTIC_C};
 use crate::vectorize::table::DataChoice;
 
 /// What to look through.
@@ -25,6 +28,8 @@ pub struct Job {
     pub data: DataChoice,
     /// Features.
     pub features: FeatureChoice,
+    /// Runs of `train` whose scores count, too, each on the rows that it was not trained on.
+    pub runs: Vec<String>,
     /// Folds of the cross-validation.
     pub folds: usize,
     /// Seed.
@@ -44,8 +49,58 @@ pub struct Report {
     pub doubtful: usize,
     /// Rows of each reason.
     pub reasons: serde_json::Map<String, Value>,
+    /// The runs, and how many rows each judged.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Run>,
     /// The most doubtful, first.
     pub top: Vec<Row>,
+    /// What went into the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Written>,
+}
+
+/// A run that judged.
+#[derive(Clone, Debug, Serialize)]
+pub struct Run {
+    /// Its directory.
+    pub run: String,
+    /// Rows that it was not trained on: it judged these.
+    pub judged: usize,
+    /// Rows that it was trained on: of these it says nothing.
+    pub trained_on: usize,
+    /// How often it agrees with the labels of the rows that it judged.
+    pub agreement: f64,
+}
+
+/// What a run says of the rows that it had not seen.
+fn outside(environment: &Environment, run: &str, prepared: &Prepared, progress: &mut dyn Progress) -> Result<(Outside, Run)> {
+    let teacher = Teacher::open(environment, run, None, progress)?;
+    if !teacher.is_run() {
+        return Err(StageError::input_help(
+            format!("--run {run}: does not say which rows it was trained on"),
+            "give the directory of a run of `tunesmith train`",
+        ));
+    }
+    teacher.check(&prepared.labels)?;
+    let texts = &prepared.table.texts;
+    let unseen: Vec<bool> = texts.iter().map(|t| !teacher.has_seen(t)).collect();
+    let asked: Vec<String> = texts.iter().zip(&unseen).filter(|(_, u)| **u).map(|(t, _)| t.clone()).collect();
+    if asked.is_empty() {
+        return Err(StageError::input_help(
+            format!("--run {run}: was trained on every one of these rows"),
+            "a model finds its own lessons right: train one on a part of the rows (val_size) and audit the rest",
+        ));
+    }
+    let said = teacher.probabilities(&asked, &prepared.labels, progress)?;
+    let mut probabilities = ByClass::zeros(texts.len(), prepared.labels.len());
+    let (mut at, mut right) = (0, 0usize);
+    for i in (0..texts.len()).filter(|&i| unseen[i]) {
+        probabilities.values[i * said.classes..(i + 1) * said.classes].copy_from_slice(said.row(at));
+        right += usize::from(said.best(at) == prepared.y[i] as usize);
+        at += 1;
+    }
+    let agreement = right as f64 / at as f64;
+    Ok((Outside { probabilities, unseen }, Run { run: run.to_owned(), judged: at, trained_on: texts.len() - at, agreement }))
 }
 
 /// A row in doubt.
@@ -81,11 +136,19 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         return Err(StageError::input("--folds: at least 2"));
     }
     // Two that err differently: one draws borders, one counts (or remembers, where features cannot be counted).
-    let (logistic, knn) = (LogisticRegression { c: 3.0, ..Default::default() }, Knn::default());
+    let (logistic, knn) =
+        (LogisticRegression { c: if job.features.kind.needs_model() { 1.0 } else { LOGISTIC_C }, ..Default::default() }, Knn::default());
     let bayes = NaiveBayes { alpha: 0.5, complement: true };
     let second: &dyn Learner = if prepared.x.min() >= 0.0 { &bayes } else { &knn };
     let learners = [&logistic as &dyn Learner, second];
-    let judges = Judges { learners: &learners, folds: job.folds, given: None, seed: job.seed };
+    let mut given = Vec::new();
+    let mut runs = Vec::new();
+    for run in &job.runs {
+        let (outside, said) = outside(environment, run, &prepared, progress)?;
+        given.push(outside);
+        runs.push(said);
+    }
+    let judges = Judges { learners: &learners, folds: job.folds, given: &given, seed: job.seed };
     let doubts = audit(&prepared.x, &prepared.y, prepared.labels.len(), &prepared.table.texts, &judges)?;
     let table = &prepared.table;
     let in_words = |reason: &Reason| match reason {
@@ -127,10 +190,22 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         }
         write_atomic(path, lines.as_bytes())?;
     }
+    let store = match &job.data.store {
+        Some(dir) => {
+            let doubtful = doubts.iter().filter(|d| !d.reasons.is_empty() && d.suggested != prepared.y[d.row]);
+            let one = |d: &annotate::methods::audit::Doubt| {
+                Said::class(table.documents[d.row], &table.group, &prepared.labels[d.suggested as usize], d.probability)
+            };
+            Some(evidence::write(dir, "audit", AuthorKind::Model, "audit", json!({}), doubtful.map(one).collect())?)
+        }
+        None => None,
+    };
     Ok(Report {
         rows: doubts.len(),
         doubtful: doubts.iter().filter(|d| !d.reasons.is_empty()).count(),
         reasons,
+        runs,
+        store,
         top: doubts.iter().enumerate().take(job.top).map(row).collect(),
     })
 }
@@ -142,12 +217,23 @@ impl Report {
         for (reason, n) in &self.reasons {
             let _ = write!(out, "\n  {n:>6}  {}", reason.replace('_', " "));
         }
+        for run in &self.runs {
+            let (judged, n, agreement) = (plural(run.judged, "row"), run.trained_on, run.agreement);
+            let _ = write!(
+                out,
+                "\n{} judged {judged} that it was not trained on ({n} it was), and agrees with {agreement:.3} of the labels",
+                run.run
+            );
+        }
         for r in &self.top {
             let text: String = r.text.chars().take(90).collect();
             let _ = write!(out, "\n{:>4}  {}  {} -> {} ({:.2})  {text}", r.rank, r.origin, r.label, r.suggested, r.probability);
             r.reasons.iter().for_each(|why| {
                 let _ = write!(out, "\n        {why}");
             });
+        }
+        if let Some(store) = &self.store {
+            let _ = write!(out, "\n{}", store.to_text());
         }
         out
     }

@@ -4,17 +4,20 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use annotate::methods::active::accuracy;
-use annotate::methods::pseudo::{Given, Propagation, Rows, SelfTraining, fit_propagated, propagate, self_training};
+use annotate::methods::pseudo::{Given, Propagation, Rows, SelfTraining, expectation, fit_propagated, propagate, self_training};
+use dataset::labels::AuthorKind;
 use serde::Serialize;
 use serde_json::json;
+use vectorize::{Fitted, Learner};
 
-use super::{learner, prepare, test_rows};
+use super::evidence::{self, Said, Written};
+use super::{comparison, learner, prepare, unlabelled};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
 use crate::vectorize::choices::{FeatureChoice, LearnerChoice};
-use crate::vectorize::table::{DataChoice, Labels, read};
+use crate::vectorize::table::DataChoice;
 
 /// What a propagated label counts for, against 1 of a labelled row.
 const PROPAGATED_WEIGHT: f64 = 0.5;
@@ -26,10 +29,10 @@ const GAIN: f64 = 0.005;
 pub struct Job {
     /// Rows with labels.
     pub data: DataChoice,
-    /// Rows without.
-    pub unlabelled: String,
-    /// Rows to judge on.
-    pub test: String,
+    /// Rows without; of a store those that people did not settle, if not given.
+    pub unlabelled: Option<String>,
+    /// Rows to judge on; a fifth of the labelled rows if not given.
+    pub test: Option<String>,
     /// Calibrated probability from which self-training believes a label.
     pub threshold: f64,
     /// Features.
@@ -56,6 +59,9 @@ pub struct Report {
     /// The file of labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
+    /// What went into the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Written>,
 }
 
 /// A method.
@@ -69,48 +75,76 @@ pub struct Method {
     pub given: usize,
 }
 
-/// Tries self-training and label propagation.
+/// Names of the methods.
+const METHODS: [&str; 3] = ["self-training", "label-propagation", "expectation"];
+/// Folds of the calibration.
+const FOLDS: usize = 3;
+
+/// A method's model, and the labels that it gave.
+fn method(name: &str, learner: &dyn Learner, rows: Rows<'_>, threshold: f64) -> Result<(Fitted, Vec<Given>)> {
+    if name == METHODS[0] {
+        return Ok(self_training(learner, rows, SelfTraining { threshold, ..Default::default() })?);
+    }
+    if name == METHODS[2] {
+        return Ok(expectation(rows, FOLDS, 42)?);
+    }
+    let given = propagate(rows, Propagation::default());
+    Ok((fit_propagated(learner, rows, &given, PROPAGATED_WEIGHT)?, given))
+}
+
+/// Tries self-training, label propagation and expectation.
 ///
 /// # Errors
 /// Data or settings that cannot be used.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
-    let choice = DataChoice { data: job.unlabelled.clone(), limit: None, filter: Vec::new(), ..job.data.clone() };
-    let rest = read(environment, &choice, Labels::Ignored, progress)?;
+    let rest = unlabelled(environment, &job.data, job.unlabelled.as_deref(), progress)?;
     let prepared = prepare(environment, &job.data, &job.features, &rest.texts, progress)?;
-    let (test, test_y) = test_rows(environment, &job.data, &job.test, &prepared, progress)?;
-    let unlabelled = prepared.vectorizer.transform(&rest.texts)?;
-    let settings = learner(job.learner);
+    let judged = comparison(environment, &job.data, job.test.as_deref(), &prepared, progress)?;
+    let unlabelled = prepared.transform(&rest.texts, progress)?;
+    let settings = learner(job.learner, &job.features);
     let learner = settings.learner();
-    let rows = Rows { labelled: &prepared.x, y: &prepared.y, unlabelled: &unlabelled, classes: prepared.labels.len() };
-    let supervised = accuracy(&learner.fit(&prepared.x, &prepared.y, None, rows.classes)?, &test, &test_y);
-    let (trained, sure) = self_training(learner, rows, SelfTraining { threshold: job.threshold, ..Default::default() })?;
-    let spread = propagate(rows, Propagation::default());
-    let propagated = fit_propagated(learner, rows, &spread, PROPAGATED_WEIGHT)?;
-    let tried: Vec<(&str, f64, &[Given])> = vec![
-        ("self-training", accuracy(&trained, &test, &test_y), &sure),
-        ("label-propagation", accuracy(&propagated, &test, &test_y), &spread),
-    ];
-    let best = tried.iter().fold(tried[0], |b, &t| if t.1 > b.1 { t } else { b });
-    let helped = (best.1 >= supervised + GAIN).then(|| best.0.to_owned());
+    let classes = prepared.labels.len();
+    let rows = Rows { labelled: &judged.x, y: &judged.y, unlabelled: &unlabelled, classes };
+    let score = |model: &Fitted| accuracy(model, &judged.test, &judged.test_y);
+    let supervised = score(&learner.fit(&judged.x, &judged.y, None, classes)?);
+    let mut tried: Vec<(&str, f64, Vec<Given>)> = Vec::new();
+    // Naive Bayes counts: hidden states and word vectors are negative in part.
+    let counts = prepared.x.min() >= 0.0 && unlabelled.min() >= 0.0;
+    for name in METHODS.into_iter().filter(|name| counts || *name != METHODS[2]) {
+        let (model, given) = method(name, learner, rows, job.threshold)?;
+        tried.push((name, score(&model), given));
+    }
+    let methods = tried.iter().map(|t| Method { method: t.0.to_owned(), accuracy: t.1, given: t.2.len() }).collect();
+    let best = (0..tried.len()).fold(0, |b, i| if tried[i].1 > tried[b].1 { i } else { b });
+    let (name, accuracy, mut given) = tried.swap_remove(best);
+    let helped = (accuracy >= supervised + GAIN).then(|| name.to_owned());
+    if judged.rows.is_some() && (job.output.is_some() || job.data.store.is_some()) {
+        // The fifth that judged teaches, too, now that it is known which method is better.
+        let all = Rows { labelled: &prepared.x, y: &prepared.y, unlabelled: &unlabelled, classes };
+        given = method(name, learner, all, job.threshold)?.1;
+    }
     if let Some(path) = &job.output {
         let mut lines = String::new();
-        for g in best.2 {
+        for g in &given {
             let label = &prepared.labels[g.class as usize];
             let line =
-                json!({"id": rest.ids[g.row], "text": rest.texts[g.row], "label": label, "confidence": g.confidence, "method": best.0});
+                json!({"id": rest.ids[g.row], "text": rest.texts[g.row], "label": label, "confidence": g.confidence, "method": name});
             lines.push_str(&line.to_string());
             lines.push('\n');
         }
         write_atomic(path, lines.as_bytes())?;
     }
-    Ok(Report {
-        labelled: prepared.y.len(),
-        unlabelled: rest.texts.len(),
-        supervised,
-        methods: tried.iter().map(|t| Method { method: t.0.to_owned(), accuracy: t.1, given: t.2.len() }).collect(),
-        helped,
-        output: job.output.clone(),
-    })
+    let store = match &job.data.store {
+        // What did not help is not for keeping.
+        Some(dir) if helped.is_some() && !rest.documents.is_empty() => {
+            let one =
+                |g: &Given| Said::class(rest.documents[g.row], &prepared.table.group, &prepared.labels[g.class as usize], g.confidence);
+            let detail = json!({"method": name, "supervised": supervised, "accuracy": accuracy});
+            Some(evidence::write(dir, "pseudo", AuthorKind::Pseudo, "pseudo", detail, given.iter().map(one).collect())?)
+        }
+        _ => None,
+    };
+    Ok(Report { labelled: prepared.y.len(), unlabelled: rest.texts.len(), supervised, methods, helped, output: job.output.clone(), store })
 }
 
 impl Report {
@@ -132,6 +166,9 @@ impl Report {
             Some(name) => write!(out, "\n{name} helped"),
             None => write!(out, "\nno method helped on these rows"),
         };
+        if let Some(store) = &self.store {
+            let _ = write!(out, "\n{}", store.to_text());
+        }
         out
     }
 }

@@ -11,15 +11,24 @@ use crate::error::{Result, StageError};
 pub(super) enum Function {
     /// Judged from the row alone.
     Rule(Rule),
-    /// A classifier's directory: it votes for the label that it gives at least this probability, if `only` allows it.
-    Classifier { name: String, dir: PathBuf, threshold: f64, only: Option<u32> },
+    /// A model that gives labels: it votes for the one that it gives at least this probability, if `only` allows it.
+    Model { name: String, which: Which, threshold: f64, only: Option<u32> },
+}
+
+/// A model that gives labels.
+pub(super) enum Which {
+    /// A directory of `vectorize classify train`, or a run.
+    Directory(PathBuf),
+    /// A language model, asked with a prompt which of `labels` (a recipe's `labels`) comes next. With `calibrate` what it prefers
+    /// whatever the text is taken off.
+    Prompt { model: String, prompt: String, labels: serde_json::Value, calibrate: bool },
 }
 
 impl Function {
     pub fn name(&self) -> &str {
         match self {
             Function::Rule(rule) => &rule.name,
-            Function::Classifier { name, .. } => name,
+            Function::Model { name, .. } => name,
         }
     }
 }
@@ -32,8 +41,25 @@ pub(super) struct Rules {
     pub balance: Option<Vec<f64>>,
 }
 
-const KEYS: [&str; 11] =
-    ["name", "label", "keywords", "regex", "gazetteer", "min_length", "max_length", "column", "values", "classifier", "threshold"];
+const KEYS: [&str; 15] = [
+    "name",
+    "label",
+    "keywords",
+    "regex",
+    "gazetteer",
+    "min_length",
+    "max_length",
+    "column",
+    "values",
+    "classifier",
+    "prompt",
+    "model",
+    "texts",
+    "calibrate",
+    "threshold",
+];
+/// Probability from which a model votes, if the rule does not say.
+const THRESHOLD: f64 = 0.7;
 
 fn wrong(node: &Node, field: &str, reason: impl std::fmt::Display) -> StageError {
     StageError::input(format!("{}: {field}: {reason}", node.place))
@@ -65,8 +91,9 @@ pub(super) fn load(path: &Path) -> Result<Rules> {
     let source = std::fs::read_to_string(path).map_err(|e| StageError::input(format!("{}: {e}", path.display())))?;
     let document = Node::parse(&source, &path.display().to_string())?;
     for entry in document.entries() {
-        if !["labels", "rules", "balance"].contains(&entry.key.as_str()) {
-            return Err(StageError::input(format!("{}: {}: unknown key; there are labels, rules and balance", entry.place, entry.key)));
+        if !["labels", "rules", "balance", "model"].contains(&entry.key.as_str()) {
+            let reason = "unknown key; there are labels, rules, balance and model";
+            return Err(StageError::input(format!("{}: {}: {reason}", entry.place, entry.key)));
         }
     }
     let rules = match document.get("rules").map(|n| &n.value) {
@@ -86,7 +113,9 @@ pub(super) fn load(path: &Path) -> Result<Rules> {
         return Err(wrong(&document, "labels", "rules for at least two labels are needed"));
     }
     let base = path.parent().unwrap_or(Path::new("."));
-    let functions: Vec<Function> = rules.iter().enumerate().map(|(i, rule)| function(rule, i, &labels, base)).collect::<Result<_>>()?;
+    let model = document.get("model").map(|n| text(n, "model")).transpose()?;
+    let given = Surroundings { labels: &labels, base, model: model.as_deref() };
+    let functions: Vec<Function> = rules.iter().enumerate().map(|(i, rule)| function(rule, i, &given)).collect::<Result<_>>()?;
     let balance = match document.get("balance") {
         None => None,
         Some(node) => {
@@ -104,7 +133,17 @@ pub(super) fn load(path: &Path) -> Result<Rules> {
     Ok(Rules { labels, functions, balance })
 }
 
-fn function(rule: &Node, index: usize, labels: &[String], base: &Path) -> Result<Function> {
+/// What a rule is read with.
+struct Surroundings<'a> {
+    labels: &'a [String],
+    /// Paths are seen from here.
+    base: &'a Path,
+    /// The model of prompts that name none.
+    model: Option<&'a str>,
+}
+
+fn function(rule: &Node, index: usize, given: &Surroundings<'_>) -> Result<Function> {
+    let (labels, base) = (given.labels, given.base);
     for entry in rule.entries() {
         if !KEYS.contains(&entry.key.as_str()) {
             return Err(StageError::input(format!(
@@ -126,14 +165,62 @@ fn function(rule: &Node, index: usize, labels: &[String], base: &Path) -> Result
         }
     };
     if let Some(node) = rule.get("classifier") {
-        let threshold = rule.get("threshold").map(|n| number(n, "threshold")).transpose()?.unwrap_or(0.7);
-        let dir = base.join(text(node, "classifier")?);
+        let dir = base.join(text(node, &field("classifier"))?);
         let name = name.unwrap_or_else(|| format!("classifier {}", dir.display()));
-        return Ok(Function::Classifier { name, dir, threshold, only: class });
+        return Ok(Function::Model { name, which: Which::Directory(dir), threshold: threshold(rule, &field)?, only: class });
+    }
+    if let Some(node) = rule.get("prompt") {
+        let which = prompt(rule, node, &field, given)?;
+        let name = name.unwrap_or_else(|| format!("prompt {}", index + 1));
+        return Ok(Function::Model { name, which, threshold: threshold(rule, &field)?, only: class });
     }
     let class = class.ok_or_else(|| wrong(rule, &field("label"), "is missing: what does the rule vote for?"))?;
     let (kind, test) = test(rule, &field, base)?;
     Ok(Function::Rule(Rule { name: name.unwrap_or_else(|| format!("{kind} {} ({})", index + 1, labels[class as usize])), class, test }))
+}
+
+fn threshold(rule: &Node, field: &dyn Fn(&str) -> String) -> Result<f64> {
+    let Some(node) = rule.get("threshold") else { return Ok(THRESHOLD) };
+    let threshold = number(node, &field("threshold"))?;
+    if !(0.0..=1.0).contains(&threshold) {
+        return Err(wrong(node, &field("threshold"), format!("{threshold} is no probability")));
+    }
+    Ok(threshold)
+}
+
+fn prompt(rule: &Node, node: &Node, field: &dyn Fn(&str) -> String, given: &Surroundings<'_>) -> Result<Which> {
+    let model = rule.get("model").map(|n| text(n, &field("model"))).transpose()?.or_else(|| given.model.map(str::to_owned));
+    let model =
+        model.ok_or_else(|| wrong(rule, &field("model"), "is missing: which language model answers? (`model:` of the file is for all)"))?;
+    // A path of the file's own directory comes before a source of that name.
+    let beside = given.base.join(&model);
+    let model = if beside.exists() { beside.display().to_string() } else { model };
+    let labels = match rule.get("texts") {
+        None => serde_json::Value::from(given.labels.to_vec()),
+        Some(texts) => {
+            let mut out = serde_json::Map::new();
+            for label in given.labels {
+                let said = texts.get(label).ok_or_else(|| wrong(texts, &field("texts"), format!("says nothing of {label:?}")))?;
+                out.insert(label.clone(), text(said, &field("texts"))?.into());
+            }
+            if let Some(entry) = texts.entries().iter().find(|e| !given.labels.contains(&e.key)) {
+                return Err(StageError::input(format!(
+                    "{}: {}: {:?} is none of {}",
+                    entry.place,
+                    field("texts"),
+                    entry.key,
+                    given.labels.join(", ")
+                )));
+            }
+            out.into()
+        }
+    };
+    let calibrate = match rule.get("calibrate").map(|n| (n, n.to_json())) {
+        None => true,
+        Some((_, serde_json::Value::Bool(yes))) => yes,
+        Some((node, _)) => return Err(wrong(node, &field("calibrate"), "is true or false")),
+    };
+    Ok(Which::Prompt { model, prompt: text(node, &field("prompt"))?, labels, calibrate })
 }
 
 fn test(rule: &Node, field: &dyn Fn(&str) -> String, base: &Path) -> Result<(&'static str, Test)> {
@@ -163,6 +250,6 @@ fn test(rule: &Node, field: &dyn Fn(&str) -> String, base: &Path) -> Result<(&'s
     Err(wrong(
         rule,
         &field(""),
-        "says nothing to look for: keywords, regex, gazetteer, min_length/max_length, column with values, or classifier",
+        "says nothing to look for: keywords, regex, gazetteer, min_length/max_length, column with values, classifier, or prompt",
     ))
 }

@@ -88,7 +88,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
             (of(&outside), of(&inside))
         }
     };
-    let settings = learner(job.learner);
+    let settings = learner(job.learner, &job.features);
     let learner = settings.learner();
     let classes = prepared.labels.len();
     let budget = match job.budget {

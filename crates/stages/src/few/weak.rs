@@ -1,23 +1,26 @@
 //! `tunesmith label weak`: rules that err and abstain, weighed against each other, become labels and a classifier.
 
 use std::fmt::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use annotate::methods::active::accuracy;
 use annotate::methods::weak::{FunctionStats, LabelModel, Votes, majority, table};
+use dataset::labels::AuthorKind;
 use serde::Serialize;
 use serde_json::json;
-use vectorize::{Given, Vectorizer};
+use vectorize::ByClass;
 
-use super::rules::{Function, load};
+use super::evidence::{self, Said, Written};
+use super::rules::{Function, Rules, Which, load};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::human::plural;
+use crate::language::teacher::{Teacher, without_preference};
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::{FeatureChoice, LearnerChoice};
+use crate::vectorize::choices::{FeatureChoice, LOGISTIC_C, LearnerChoice};
 use crate::vectorize::classify;
-use crate::vectorize::fit::learning;
+use crate::vectorize::features::Source;
 use crate::vectorize::table::{DataChoice, Labels, Table, read};
 
 /// What to label.
@@ -62,6 +65,9 @@ pub struct Report {
     /// The file of labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
+    /// What went into the store.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<Written>,
 }
 
 /// A rule in numbers.
@@ -75,26 +81,39 @@ pub struct FunctionRow {
 }
 
 /// Votes of every function.
-fn votes(functions: &[Function], rows: &Table, labels: &[String]) -> Result<Votes> {
-    let mut columns = Vec::with_capacity(functions.len());
-    for function in functions {
+fn votes(environment: &Environment, rules: &Rules, rows: &Table, progress: &mut dyn Progress) -> Result<Votes> {
+    let mut columns = Vec::with_capacity(rules.functions.len());
+    for function in &rules.functions {
         columns.push(match function {
             Function::Rule(rule) => rows.texts.iter().zip(&rows.fields).map(|(t, f)| rule.vote(t, f)).collect::<Vec<Option<u32>>>(),
-            Function::Classifier { dir, threshold, only, .. } => by_classifier(dir, *threshold, *only, rows, labels)?,
+            Function::Model { which, threshold, only, .. } => {
+                let p = probabilities(environment, which, rules, rows, progress)?;
+                let one = |i: usize| {
+                    let best = p.best(i);
+                    (p.row(i)[best] >= *threshold && only.is_none_or(|o| o as usize == best)).then_some(best as u32)
+                };
+                (0..rows.texts.len()).map(one).collect()
+            }
         });
     }
-    Ok(Votes::from_columns(&columns, labels.len()))
+    Ok(Votes::from_columns(&columns, rules.labels.len()))
 }
 
-fn by_classifier(dir: &Path, threshold: f64, only: Option<u32>, rows: &Table, labels: &[String]) -> Result<Vec<Option<u32>>> {
-    let classifier = classify::open(dir)?;
-    let p = classifier.predict_proba(&rows.texts)?;
-    let class_of: Vec<Option<u32>> = classifier.labels.iter().map(|l| labels.iter().position(|own| own == l).map(|c| c as u32)).collect();
-    let one = |i: usize| {
-        let best = p.best(i);
-        class_of[best].filter(|&c| p.row(i)[best] >= threshold && only.is_none_or(|o| o == c))
-    };
-    Ok((0..rows.texts.len()).map(one).collect())
+/// What a model says of every row.
+fn probabilities(environment: &Environment, which: &Which, rules: &Rules, rows: &Table, progress: &mut dyn Progress) -> Result<ByClass> {
+    match which {
+        Which::Directory(dir) => {
+            Teacher::open(environment, &dir.display().to_string(), None, progress)?.probabilities(&rows.texts, &rules.labels, progress)
+        }
+        Which::Prompt { model, prompt, labels, calibrate } => {
+            let teacher = Teacher::prompted(environment, model, prompt, labels.clone(), progress)?;
+            let mut p = teacher.probabilities(&rows.texts, &rules.labels, progress)?;
+            if *calibrate {
+                without_preference(&mut p, rules.balance.as_deref());
+            }
+            Ok(p)
+        }
+    }
 }
 
 /// Share of the covered rows of known label whose likeliest label it is; ties count in part.
@@ -118,7 +137,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let rules = load(&job.rules)?;
     let rows = read(environment, &job.data, Labels::Optional, progress)?;
     let k = rules.labels.len();
-    let votes = votes(&rules.functions, &rows, &rules.labels)?;
+    let votes = votes(environment, &rules, &rows, progress)?;
     let model = LabelModel::fit(&votes, rules.balance.as_deref());
     let p = model.probabilities(&votes);
     let truth = rows.numbers(&rules.labels);
@@ -145,6 +164,18 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         }
         write_atomic(path, lines.as_bytes())?;
     }
+    let store = match &job.data.store {
+        Some(dir) => {
+            let one = |&i: &usize| {
+                let row = &p[i * k..(i + 1) * k];
+                let best = (0..k).fold(0, |b, c| if row[c] > row[b] { c } else { b });
+                Said::class(rows.documents[i], &rows.group, &rules.labels[best], row[best])
+            };
+            let detail = json!({"rules": job.rules.display().to_string()});
+            Some(evidence::write(dir, "weak", AuthorKind::Rule, "weak", detail, covered.iter().map(one).collect())?)
+        }
+        None => None,
+    };
     let end_model_accuracy = match &job.test {
         Some(file) => Some(end_model(environment, job, file, &rules.labels, (&rows, &covered, &p), progress)?),
         None => None,
@@ -159,6 +190,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         functions,
         end_model_accuracy,
         output: job.output.clone(),
+        store,
     })
 }
 
@@ -172,14 +204,10 @@ fn end_model(
     progress: &mut dyn Progress,
 ) -> Result<f64> {
     let k = labels.len();
-    let choice = DataChoice { data: file.to_owned(), filter: Vec::new(), split: None, limit: None, ..job.data.clone() };
-    let mut test = read(environment, &choice, Labels::Required, progress)?;
+    let mut test = read(environment, &job.data.other(file), Labels::Required, progress)?;
     let test_y = classify::known(&mut test, labels, progress)?;
-    let settings = job.features.settings(&rows.texts, progress)?;
-    let pretrained = job.features.pretrained(progress)?;
-    let (vectorizer, x) = learning(&settings, progress, |step| {
-        Vectorizer::fit_transform(&settings, &rows.texts, Given { pretrained: pretrained.as_ref(), step })
-    })?;
+    let source = Source::open(environment, &job.features, &rows.texts, progress)?;
+    let (vectorizer, x) = source.fit(&rows.texts, progress)?;
     let (mut chosen, mut y, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     for &i in covered {
         for c in 0..k {
@@ -191,9 +219,9 @@ fn end_model(
             }
         }
     }
-    let learner = LearnerChoice { c: job.learner.c.or(Some(1.0)), ..job.learner }.settings();
+    let learner = job.learner.on(job.features.kind, LOGISTIC_C).settings();
     let model = learner.learner().fit(&x.select(&chosen), &y, Some(&weights), k)?;
-    Ok(accuracy(&model, &vectorizer.transform(&test.texts)?, &test_y))
+    Ok(accuracy(&model, &source.transform(&vectorizer, &test.texts, progress)?, &test_y))
 }
 
 impl Report {
@@ -221,6 +249,9 @@ impl Report {
             if let Some(value) = value {
                 let _ = write!(out, "\n{what:<20} accuracy {value:.3}");
             }
+        }
+        if let Some(store) = &self.store {
+            let _ = write!(out, "\n{}", store.to_text());
         }
         out
     }

@@ -4,15 +4,17 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use ::annotate::queue::Gather;
 use ::annotate::session::{Effect, Key, Screen, Session, Task};
-use ::annotate::{Current, Entry, Store, current};
+use ::annotate::{Current, Entry, Store};
 use dataset::labels::Body;
 use serde::Serialize;
 use serde_json::json;
 
-use super::{now, queue::STRATEGIES};
-use crate::error::{Result, StageError};
+use super::choose::{Choosing, choose};
+use super::now;
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::progress::Progress;
 
 /// What to annotate.
 #[derive(Debug, Clone)]
@@ -25,7 +27,7 @@ pub struct Job {
     pub task: Option<Task>,
     /// Classes that are offered, in order, before those that the store knows.
     pub classes: Vec<String>,
-    /// The order of documents, by the strategy's name.
+    /// The order of documents, by the strategy's name (as in `label queue`).
     pub strategy: String,
     /// At most this many documents.
     pub limit: usize,
@@ -58,18 +60,22 @@ pub struct Annotating {
 ///
 /// # Errors
 /// If there is no store, or the strategy is unknown.
-pub fn open(job: &Job) -> Result<Annotating> {
-    let strategy = STRATEGIES.iter().find(|(name, _)| *name == job.strategy).map(|(_, strategy)| *strategy);
-    let strategy = strategy.ok_or_else(|| StageError::input(format!("--strategy {}: known are random and uncertainty", job.strategy)))?;
+pub fn open(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Annotating> {
     let store = Store::existing(&job.store)?;
-    let mut gather = Gather::new(job.seed, Some(job.annotator.clone()));
     let mut disputed: Vec<i64> = Vec::new();
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     let mut types: BTreeMap<String, usize> = BTreeMap::new();
     let mut several = false;
-    store.each(&mut |entry| {
-        gather.add(&entry);
-        if matches!(current(&entry.document.statements, &entry.actions), Current::Tied(_)) {
+    let choosing = Choosing {
+        // What is in dispute is not chosen: all of it waits for the adjudicator.
+        strategy: if job.task == Some(Task::Adjudicate) { "random".into() } else { job.strategy.clone() },
+        n: job.limit,
+        seed: job.seed,
+        annotator: Some(job.annotator.clone()),
+        ..Choosing::default()
+    };
+    let choice = choose(environment, &store, &choosing, progress, &mut |entry, now| {
+        if matches!(now, Current::Tied(_)) {
             disputed.push(entry.id);
         }
         for statement in &entry.document.statements {
@@ -82,8 +88,10 @@ pub fn open(job: &Job) -> Result<Annotating> {
                 }
             }
         }
-        Ok(())
     })?;
+    if let Some(reason) = &choice.reason {
+        progress.warn(reason);
+    }
     let task = job.task.unwrap_or(match (classes.is_empty() && job.classes.is_empty(), several) {
         (true, _) if !types.is_empty() => Task::Spans,
         (_, true) => Task::Classes,
@@ -97,7 +105,7 @@ pub fn open(job: &Job) -> Result<Annotating> {
     offered.extend(known.into_iter().map(|(name, _)| name));
     let ids: Vec<i64> = match task {
         Task::Adjudicate => disputed.into_iter().take(job.limit).collect(),
-        _ => gather.choose(strategy, job.limit).into_iter().map(|w| w.document).collect(),
+        _ => choice.rows.into_iter().map(|row| row.document).collect(),
     };
     let entries: Vec<Entry> = ids.into_iter().map(|id| store.entry(id)).collect::<::annotate::Result<_>>()?;
     let session = Session::new(task, &job.annotator, entries, offered);

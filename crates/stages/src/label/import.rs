@@ -98,6 +98,7 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     }
     let mut documents = import.documents()?;
     let mut bad = BadRows::default();
+    let mut aside = 0;
     let detail = json!({"format": job.format.name(), "file": import.name(), "source": source});
     progress.begin("import", None, 0, Unit::Rows);
     let mut done = false;
@@ -115,6 +116,7 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
                 Ok(document) => {
                     let new = store.add(&source, &document, action)?;
                     added += usize::from(new.new) + new.statements.len();
+                    aside += if new.aside { new.statements.iter().map(|&i| document.statements[i].labels.len()).sum() } else { 0 };
                     count(&mut report, &document, new.new, &new.statements);
                 }
                 Err(RowError::Bad(row)) => bad.add(row, progress),
@@ -140,11 +142,12 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     report.repaired = documents.repaired;
     let mut losses = std::mem::take(&mut documents.losses);
     bad.count(&mut losses);
+    losses.add("labels", aside, "said of documents that are put aside; `label migrate` carries them to the text that counts");
     report.lost = losses.list();
     Ok(report)
 }
 
-fn count(report: &mut Report, document: &Document, new: bool, statements: &[usize]) {
+pub(super) fn count(report: &mut Report, document: &Document, new: bool, statements: &[usize]) {
     let kinds = |statement: &Statement| {
         let of = |want: fn(&Body) -> bool| statement.labels.iter().filter(|l| want(&l.body)).count();
         (statement.labels.len(), of(|b| matches!(b, Body::Span { .. })), of(|b| matches!(b, Body::Relation { .. })))

@@ -3,8 +3,12 @@
 pub mod adjudicate;
 pub mod agree;
 pub mod annotate;
+pub mod choose;
+pub mod chunks;
 pub mod export;
 pub mod import;
+mod learn;
+pub mod migrate;
 pub mod queue;
 pub mod status;
 pub mod undo;
@@ -25,7 +29,7 @@ pub use dataset::labels::import::{LabelsAre, ReadOptions};
 pub use dataset::labels::{AuthorKind, Format, Lost};
 
 /// Seconds since 1970: what evidence is dated with.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_secs()).unwrap_or(i64::MAX))
 }
 
@@ -71,7 +75,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
 }
 
 /// What a person calls a document: its own id, or its source and line.
-fn shown_id(entry: &Entry) -> String {
+pub(crate) fn shown_id(entry: &Entry) -> String {
     match &entry.document.id {
         Some(serde_json::Value::String(id)) => id.clone(),
         Some(id) => id.to_string(),

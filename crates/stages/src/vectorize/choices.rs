@@ -8,10 +8,12 @@ use vectorize::embed::{Architecture, Doc2VecSettings, Pooling, VectorSettings, W
 use vectorize::learn::{CalibrationMethod, Knn, LinearSvm, LogisticRegression, NaiveBayes};
 use vectorize::terms::HashingSettings;
 use vectorize::{
-    AnalyzerSettings, FeatureSettings, Frequency, LearnerSettings, Norm, StopWords, StripAccents, TermSettings, Unit, Weighting,
+    AnalyzerSettings, FeatureSettings, Frequency, LearnerSettings, ModelSettings, Norm, StopWords, StripAccents, TermSettings, Unit,
+    Weighting,
 };
 
 use crate::error::{Result, StageError};
+use crate::language::states::ModelChoice;
 use crate::progress::Progress;
 
 /// What rows of features are made of.
@@ -30,6 +32,17 @@ pub enum FeatureKind {
     Doc2vec,
     /// Term weights and pooled word vectors side by side.
     NgramWord2vec,
+    /// A language model's hidden states.
+    Model,
+    /// Term weights and hidden states side by side.
+    TfidfModel,
+}
+
+impl FeatureKind {
+    /// Whether a language model has to be open.
+    pub fn needs_model(self) -> bool {
+        matches!(self, FeatureKind::Model | FeatureKind::TfidfModel)
+    }
 }
 
 /// How texts become terms and what these count for; unset ones follow from the kind of features.
@@ -148,6 +161,8 @@ pub struct FeatureChoice {
     pub terms: TermChoice,
     /// Vectors.
     pub vectors: VectorChoice,
+    /// Language model.
+    pub model: ModelChoice,
 }
 
 /// Share of Chinese letters above which words are cut by jieba.
@@ -224,12 +239,20 @@ impl TermChoice {
 }
 
 impl FeatureChoice {
-    /// The library's settings for these texts.
+    /// The library's settings for these texts; `model` is what was opened, for features that need it.
     ///
     /// # Errors
-    /// A file of words that cannot be read.
-    pub fn settings(&self, texts: &[String], progress: &mut dyn Progress) -> Result<FeatureSettings> {
+    /// A file of words that cannot be read; a model that is missing, or that nobody needs.
+    pub(crate) fn settings(&self, texts: &[String], model: Option<&ModelSettings>, progress: &mut dyn Progress) -> Result<FeatureSettings> {
+        if !self.kind.needs_model() && self.model != ModelChoice::default() {
+            return Err(StageError::input("--model and --lm-…: only --features lm and tfidf+lm use a language model"));
+        }
+        let model = || model.cloned().ok_or_else(|| StageError::input("--features lm: no model is open"));
         Ok(match self.kind {
+            FeatureKind::Model => FeatureSettings::Model(model()?),
+            FeatureKind::TfidfModel => {
+                FeatureSettings::TermsAndModel { terms: self.terms.settings(FeatureKind::Tfidf, texts, progress)?, model: model()? }
+            }
             FeatureKind::Tfidf | FeatureKind::Bow => FeatureSettings::Terms(self.terms.settings(self.kind, texts, progress)?),
             FeatureKind::Hashing => {
                 let defaults = HashingSettings::default();
@@ -274,6 +297,9 @@ impl FeatureChoice {
     }
 }
 
+/// Inverse strength of logistic regression's penalty, if nobody chooses.
+pub(crate) const LOGISTIC_C: f64 = 3.0;
+
 /// Which classifier.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Classifier {
@@ -306,6 +332,17 @@ pub struct LearnerChoice {
 }
 
 impl LearnerChoice {
+    /// With the penalty that suits the features, where none was chosen: `usual` for terms; a language model's states are few and all
+    /// speak of every text, which wants a stronger one.
+    pub(crate) fn on(self, kind: FeatureKind, usual: f64) -> Self {
+        let c = match kind {
+            FeatureKind::Model => usual.min(1.0),
+            FeatureKind::TfidfModel => usual.min(2.0),
+            _ => usual,
+        };
+        if self.classifier == Classifier::Logistic { Self { c: self.c.or(Some(c)), ..self } } else { self }
+    }
+
     /// The library's settings.
     pub fn settings(&self) -> LearnerSettings {
         let balanced = self.balanced;
@@ -313,7 +350,7 @@ impl LearnerChoice {
             |complement| LearnerSettings::Bayes(NaiveBayes { alpha: self.alpha.unwrap_or(NaiveBayes::default().alpha), complement });
         match self.classifier {
             Classifier::Logistic => {
-                LearnerSettings::Logistic(LogisticRegression { c: self.c.unwrap_or(3.0), balanced, ..Default::default() })
+                LearnerSettings::Logistic(LogisticRegression { c: self.c.unwrap_or(LOGISTIC_C), balanced, ..Default::default() })
             }
             Classifier::Svm => LearnerSettings::Svm(LinearSvm { c: self.c.unwrap_or(1.0), balanced, ..Default::default() }),
             Classifier::MultinomialNb => bayes(false),
@@ -363,7 +400,7 @@ mod tests {
 
     #[test]
     fn tfidf_means_bigrams_and_sublinear_counts() {
-        let settings = FeatureChoice::default().settings(&["a film".to_owned()], &mut crate::Silent).unwrap();
+        let settings = FeatureChoice::default().settings(&["a film".to_owned()], None, &mut crate::Silent).unwrap();
         let FeatureSettings::Terms(terms) = settings else { panic!("{settings:?}") };
         assert_eq!((terms.analyzer.ngram_range, terms.weighting.sublinear_tf), ((1, 2), true));
         assert_eq!(LearnerChoice::default().settings(), LearnerSettings::Logistic(LogisticRegression { c: 3.0, ..Default::default() }));

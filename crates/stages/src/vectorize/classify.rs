@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use vectorize::classifier::{Contribution, CrossValidation, Labelled, cross_validate};
 use vectorize::{Classifier, ClassifierSettings};
 
-use super::choices::{Calibration, FeatureChoice, LearnerChoice};
+use super::choices::{Calibration, FeatureChoice, LOGISTIC_C, LearnerChoice};
+use super::features::{Source, attach};
 use super::fit::{check_free, learning};
 use super::table::{DataChoice, Labels, Table, read};
 use crate::environment::Environment;
@@ -81,15 +82,18 @@ pub fn train(environment: &Environment, job: &TrainJob, progress: &mut dyn Progr
     check_free(&job.output_dir, job.force)?;
     let table = read(environment, &job.data, Labels::Required, progress)?;
     let (labels, classes) = table.classes()?;
+    let source = Source::open(environment, &job.features, &table.texts, progress)?;
     let settings = ClassifierSettings {
-        features: job.features.settings(&table.texts, progress)?,
-        learner: job.learner.settings(),
+        features: source.settings.clone(),
+        learner: job.learner.on(job.features.kind, LOGISTIC_C).settings(),
         calibration: job.learner.calibration(job.calibration),
         seed: job.seed,
     };
     progress.note(&format!("rows   {} of {} classes: {}", count(table.texts.len() as u64), labels.len(), shares(&labels, &classes)));
-    let pretrained = job.features.pretrained(progress)?;
-    let data = Labelled { texts: &table.texts, classes: &classes, labels: &labels, pretrained: pretrained.as_ref() };
+    source.prepare(&table.texts, progress)?;
+    let model = source.model();
+    let pretrained = source.pretrained.as_ref();
+    let data = Labelled { texts: &table.texts, classes: &classes, labels: &labels, pretrained, model: model.as_ref() };
     let cross_validation = if job.folds == 0 {
         None
     } else {
@@ -115,10 +119,7 @@ pub fn train(environment: &Environment, job: &TrainJob, progress: &mut dyn Progr
     };
     save_card(&job.output_dir, &card)?;
     let test = match &job.test {
-        Some(file) => {
-            let choice = DataChoice { data: file.clone(), filter: Vec::new(), split: None, limit: None, ..job.data.clone() };
-            Some(judge(environment, &classifier, &choice, progress)?)
-        }
+        Some(file) => Some(judge(environment, &classifier, &job.data.other(file), progress)?),
         None => None,
     };
     Ok(TrainReport {
@@ -150,15 +151,17 @@ fn shares(labels: &[String], classes: &[u32]) -> String {
     format!("{}{}", shown.join(", "), if labels.len() > 8 { ", …" } else { "" })
 }
 
-/// Opens a classifier's directory.
-pub(crate) fn open(dir: &Path) -> Result<Classifier> {
+/// Opens a classifier's directory, and the language model that its features come from, if they come from one.
+pub(crate) fn open(environment: &Environment, dir: &Path, progress: &mut dyn Progress) -> Result<Classifier> {
     if !vectorize::load::is_classifier(dir) {
         return Err(StageError::input_help(
             format!("{}: holds no classifier ({} is missing)", dir.display(), vectorize::save::CLASSIFIER),
             "make one: tunesmith vectorize classify train DATA --output-dir DIR",
         ));
     }
-    Ok(vectorize::load::classifier(dir)?)
+    let mut classifier = vectorize::load::classifier(dir)?;
+    attach(environment, &mut classifier.vectorizer, progress)?;
+    Ok(classifier)
 }
 
 /// The columns that the classifier was trained on, where the user names none.
@@ -179,7 +182,7 @@ fn with_columns(dir: &Path, choice: &DataChoice) -> DataChoice {
 /// # Errors
 /// A directory that holds no classifier; data that cannot be used.
 pub fn eval(environment: &Environment, dir: &Path, data: &DataChoice, progress: &mut dyn Progress) -> Result<crate::eval::Outcome> {
-    let classifier = open(dir)?;
+    let classifier = open(environment, dir, progress)?;
     Ok(crate::eval::Outcome { report: judge(environment, &classifier, &with_columns(dir, data), progress)? })
 }
 
@@ -218,7 +221,7 @@ pub fn predict(
     sink: &mut dyn FnMut(&Prediction),
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let classifier = open(dir)?;
+    let classifier = open(environment, dir, progress)?;
     let read_texts;
     let texts = match data {
         Some(data) => {
@@ -270,8 +273,8 @@ pub struct TextExplanation {
 ///
 /// # Errors
 /// A classifier without weights.
-pub fn explain(dir: &Path, text: Option<&str>, top: usize) -> Result<Explanation> {
-    let classifier = open(dir)?;
+pub fn explain(environment: &Environment, dir: &Path, text: Option<&str>, top: usize, progress: &mut dyn Progress) -> Result<Explanation> {
+    let classifier = open(environment, dir, progress)?;
     let Some(text) = text else {
         let features = classifier.top_features(top)?;
         let classes = classifier.labels.iter().cloned().zip(features).map(|(label, features)| ClassFeatures { label, features }).collect();

@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::json;
 use vectorize::embed::Near;
 use vectorize::keywords::{self, Keyword};
-use vectorize::{Features, Given, Vectorizer, WordVectors, cluster};
+use vectorize::{Features, Vectorizer, WordVectors, cluster};
 
 use super::choices::{FeatureChoice, FeatureKind};
-use super::fit::{format_of, learning};
+use super::features::Source;
+use super::fit::format_of;
 use super::table::{DataChoice, Labels, read};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -179,11 +180,7 @@ pub fn cluster(environment: &Environment, job: &ClusterJob, progress: &mut dyn P
     if features.kind == FeatureKind::Tfidf {
         features.terms.ngram_range = features.terms.ngram_range.or(Some((1, 1)));
     }
-    let settings = features.settings(&table.texts, progress)?;
-    let pretrained = features.pretrained(progress)?;
-    let (vectorizer, x) = learning(&settings, progress, |step| {
-        Vectorizer::fit_transform(&settings, &table.texts, Given { pretrained: pretrained.as_ref(), step })
-    })?;
+    let (vectorizer, x) = Source::open(environment, &features, &table.texts, progress)?.fit(&table.texts, progress)?;
     let found = cluster::kmeans(&x, job.k, job.starts, 100, job.seed)?;
     if let Some(path) = &job.output {
         let mut lines = String::new();

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use vectorize::save::vectors::VectorFormat;
-use vectorize::{FeatureSettings, Features, Given, Vectorizer};
+use vectorize::{FeatureSettings, Features, Vectorizer};
 
 use super::choices::FeatureChoice;
+use super::features::{Source, attach};
 use super::table::{DataChoice, Labels, read};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -116,11 +117,7 @@ pub(crate) fn check_free(dir: &Path, force: bool) -> Result<()> {
 pub fn fit(environment: &Environment, job: &FitJob, progress: &mut dyn Progress) -> Result<Report> {
     check_free(&job.output_dir, job.force)?;
     let table = read(environment, &job.data, Labels::Ignored, progress)?;
-    let settings = job.features.settings(&table.texts, progress)?;
-    let pretrained = job.features.pretrained(progress)?;
-    let (vectorizer, rows) = learning(&settings, progress, |step| {
-        Vectorizer::fit_transform(&settings, &table.texts, Given { pretrained: pretrained.as_ref(), step })
-    })?;
+    let (vectorizer, rows) = Source::open(environment, &job.features, &table.texts, progress)?.fit(&table.texts, progress)?;
     vectorize::save::vectorizer(&job.output_dir, &vectorizer)?;
     if let Some(path) = &job.save_vectors {
         let vectors = vectorizer
@@ -182,13 +179,17 @@ pub fn transform(
     sink: &mut dyn FnMut(&Row),
     progress: &mut dyn Progress,
 ) -> Result<()> {
-    let vectorizer = vectorize::load::vectorizer(dir)?;
+    let mut vectorizer = vectorize::load::vectorizer(dir)?;
+    let model = attach(environment, &mut vectorizer, progress)?;
     let (ids, texts) = if texts.is_empty() {
         let table = read(environment, data, Labels::Ignored, progress)?;
         (table.ids, table.texts)
     } else {
         ((1..=texts.len()).map(|i| i.to_string()).collect(), texts.to_vec())
     };
+    if let Some(model) = model {
+        model.prepare(&texts, progress)?;
+    }
     // A batch at a time: dense rows of a large vocabulary would not fit in memory at once.
     for (ids, texts) in ids.chunks(512).zip(texts.chunks(512)) {
         let x = vectorizer.transform(texts)?;

@@ -3,9 +3,12 @@
 pub mod choices;
 pub mod classify;
 pub mod explore;
+pub(crate) mod features;
 pub mod fit;
 pub mod table;
 
+pub use crate::language::states::ModelChoice;
+pub use vectorize::StatePooling;
 pub use vectorize::embed::{Architecture, Pooling};
 pub use vectorize::{Frequency, Norm, StripAccents, Unit};
 
@@ -19,6 +22,7 @@ impl From<vectorize::VectorizeError> for StageError {
             E::Io { ref source, .. } if source.kind() != std::io::ErrorKind::NotFound => {
                 StageError::Work { message: error.to_string(), help: None }
             }
+            E::Model { reason } => StageError::Work { message: reason, help: None },
             other => StageError::input(other.to_string()),
         }
     }

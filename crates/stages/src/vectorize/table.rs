@@ -1,6 +1,7 @@
 //! Texts and labels of a data file: CSV, TSV, JSON, JSONL, Parquet or text, from a path or any data source.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use dataset::import::{Row, RowError};
 use dataset::{BadRow, Condition, Origin, Scalar, SourceEntry};
@@ -20,6 +21,8 @@ const SHOWN_BAD_ROWS: usize = 5;
 pub struct DataChoice {
     /// A file or any data source.
     pub data: String,
+    /// The documents of this store instead.
+    pub store: Option<PathBuf>,
     /// The column of the texts; several are joined by a line break.
     pub text_column: Vec<String>,
     /// The column of the labels.
@@ -34,6 +37,13 @@ pub struct DataChoice {
     pub label_map: String,
     /// Only the first rows.
     pub limit: Option<usize>,
+}
+
+impl DataChoice {
+    /// Another file that is read in the same way.
+    pub(crate) fn other(&self, file: &str) -> Self {
+        Self { data: file.to_owned(), store: None, filter: Vec::new(), split: None, limit: None, ..self.clone() }
+    }
 }
 
 /// Whether rows have to have a label.
@@ -60,6 +70,10 @@ pub struct Table {
     pub texts: Vec<String>,
     /// The labels as they are written.
     pub labels: Vec<Option<String>>,
+    /// Of a store: the document of each row, and the question that their labels answer.
+    pub documents: Vec<i64>,
+    /// The group of classes that people chose from.
+    pub group: String,
     /// The other columns of each row.
     pub fields: Vec<serde_json::Map<String, Value>>,
     /// Rows read, bad ones included.
@@ -73,6 +87,9 @@ pub struct Table {
 /// # Errors
 /// A source that cannot be had; a column that is not there; no row that can be used.
 pub fn read(environment: &Environment, choice: &DataChoice, labels: Labels, progress: &mut dyn Progress) -> Result<Table> {
+    if let Some(store) = &choice.store {
+        return crate::few::evidence::read(store, choice, labels, progress);
+    }
     let spec: SourceSpec = choice.data.parse()?;
     let want = Want::DatasetSplit { split: choice.split.clone() };
     let resolved = environment.sources.resolve(&spec, want, &mut Downloads(progress))?;
@@ -248,5 +265,6 @@ impl Table {
         only(&mut self.texts, keep);
         only(&mut self.labels, keep);
         only(&mut self.fields, keep);
+        only(&mut self.documents, keep);
     }
 }

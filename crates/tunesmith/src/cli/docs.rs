@@ -38,6 +38,7 @@ end, places [{page, bbox}], links, confidence, words}], text")]
     #[command(after_help = "Examples:
   tunesmith docs chunks --store work --tokenizer hf:HuggingFaceTB/SmolLM2-135M-Instruct --size 512 --overlap 64 --output chunks.jsonl
   tunesmith docs chunks --store work --size 800 --output chunks.jsonl
+  tunesmith docs chunks --store work --output chunks.parquet
 
 A chunk never begins or ends inside a sentence or a row of a table. Rows: {id, text, source {file, sha256, page, page_end,
 start, end}}; start and end count code points of the document's cleaned text.
@@ -70,7 +71,9 @@ before, removed, added, after}]")]
   tunesmith docs rm lease.pdf --store work --runs runs --dry-run
   tunesmith docs rm lease.pdf --store work
 
-JSON keys: removed, chunks, runs [{run, rows}], dry_run")]
+Rows of labels.db that were cut from the files, and their labels, are counted and stay.
+
+JSON keys: removed, chunks, rows, labels, runs [{run, rows}], dry_run")]
     Rm(Rm),
 }
 
@@ -141,12 +144,12 @@ pub struct Chunks {
     #[arg(long, value_name = "FILE", default_value = "default")]
     pub clean: String,
     /// Longest chunk, in tokens (or characters without --tokenizer)
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, value_name = "N", default_value_t = stages::docs::DEFAULT_SIZE)]
     pub size: usize,
     /// What a chunk repeats of the one before it, at most
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub overlap: usize,
-    /// Write the chunks as JSON lines
+    /// Write the chunks as Parquet (if the name ends in .parquet) or JSON lines
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }

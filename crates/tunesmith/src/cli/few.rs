@@ -1,4 +1,4 @@
-//! What can be typed after `tunesmith label simulate|audit|weak|pseudo`.
+//! What can be typed after `tunesmith label simulate|audit|weak|distant|pseudo|distill`.
 
 use std::path::PathBuf;
 
@@ -17,6 +17,17 @@ pub struct LabelledArgs {
     /// Translate the file's labels: 0=negative,1=positive
     #[arg(long, value_name = "FROM=TO,…", value_delimiter = ',')]
     pub label_map: Vec<String>,
+}
+
+/// A data file, or a project's store.
+#[derive(Debug, Args)]
+pub struct RowsArgs {
+    /// Rows: a file or any data source
+    #[arg(required_unless_present = "store")]
+    pub data: Option<String>,
+    /// The documents of this project instead, labelled as people settled them; what is found goes back as evidence of its own kind
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    pub store: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -51,8 +62,11 @@ pub struct Simulate {
 
 #[derive(Debug, Args)]
 pub struct Audit {
-    /// Rows with labels: a file or any data source
-    pub data: String,
+    #[command(flatten)]
+    pub from: RowsArgs,
+    /// A run of `tunesmith train` that judges, too, the rows that it was not trained on (repeat for several runs)
+    #[arg(long = "run", value_name = "RUN")]
+    pub runs: Vec<String>,
     #[command(flatten)]
     pub labelled: LabelledArgs,
     /// Folds of the cross-validation
@@ -73,8 +87,8 @@ pub struct Audit {
 
 #[derive(Debug, Args)]
 pub struct Weak {
-    /// Rows: a file or any data source; labels, where there are some, only judge
-    pub data: String,
+    #[command(flatten)]
+    pub from: RowsArgs,
     /// The rules
     #[arg(long, value_name = "RULES.yaml")]
     pub rules: PathBuf,
@@ -94,16 +108,16 @@ pub struct Weak {
 
 #[derive(Debug, Args)]
 pub struct Pseudo {
-    /// Rows with labels: a file or any data source
-    pub data: String,
+    #[command(flatten)]
+    pub from: RowsArgs,
     #[command(flatten)]
     pub labelled: LabelledArgs,
-    /// Rows without labels
+    /// Rows without labels (of a store: those that people did not settle)
+    #[arg(long, value_name = "FILE", required_unless_present = "store")]
+    pub unlabelled: Option<String>,
+    /// Rows to judge on (default: a fifth of the labelled rows)
     #[arg(long, value_name = "FILE")]
-    pub unlabelled: String,
-    /// Rows to judge on
-    #[arg(long, value_name = "FILE")]
-    pub test: String,
+    pub test: Option<String>,
     /// Calibrated probability from which self-training believes a label
     #[arg(long, value_name = "P", default_value_t = 0.8)]
     pub threshold: f64,
@@ -114,4 +128,49 @@ pub struct Pseudo {
     pub features: FeatureArgs,
     #[command(flatten)]
     pub learner: LearnerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Distill {
+    #[command(flatten)]
+    pub from: RowsArgs,
+    #[command(flatten)]
+    pub labelled: LabelledArgs,
+    /// Who teaches: a run of `tunesmith train`, a directory of `vectorize classify train`, or with --recipe any model
+    #[arg(long, value_name = "RUN_OR_MODEL")]
+    pub teacher: String,
+    /// Says the task of a teacher that is no run: prompt and labels
+    #[arg(long, value_name = "RECIPE.yaml")]
+    pub recipe: Option<PathBuf>,
+    /// Rows without labels (of a store: those that people did not settle)
+    #[arg(long, value_name = "FILE", required_unless_present = "store")]
+    pub unlabelled: Option<String>,
+    /// Rows to judge on (default: a fifth of the labelled rows)
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<String>,
+    /// Write the data set here, as JSON lines: people's rows {id, text, label, by: human}, then the teacher's {id, text, label, by:
+    /// teacher, teacher, confidence, probabilities}
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    #[command(flatten)]
+    pub learner: LearnerArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct Distant {
+    /// The knowledge base: a directory with entities.csv and relations.csv (or .jsonl), one file of rows, or an SQLite file
+    #[arg(value_name = "KB")]
+    pub knowledge: PathBuf,
+    #[command(flatten)]
+    pub from: RowsArgs,
+    #[command(flatten)]
+    pub rows: DataArgs,
+    /// Propose a relation wherever its ends stand in one document, not in one sentence
+    #[arg(long)]
+    pub across_sentences: bool,
+    /// Write the documents with candidates here, as JSON lines that `label import jsonl` reads
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }

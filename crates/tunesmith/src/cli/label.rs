@@ -21,14 +21,17 @@ pub enum Label {
   tunesmith label import conll train.txt --scheme iob1 --store project
   tunesmith label import csv reviews.csv --text-column review --label-column stars --store project
   tunesmith label import jsonl predictions.jsonl --author-kind model --annotator run-3 --store project
+  tunesmith label import chunks --store project
+  tunesmith label import chunks --clean clean.yaml --size 800 --store project
 
 Formats: brat (a directory), conll, csv, doccano (JSONL, JSON, CSV, fastText .txt), jsonl (also unlabelled rows),
-label-studio, labelbox, prodigy. Offsets are code points; every span is held against its text, and a file that counts
+label-studio, labelbox, prodigy. chunks takes no file: the documents of `docs ingest` in the same directory become rows
+without labels, cut as `docs chunks` cuts them (or as it cut them last, if nothing is said of it). Offsets are code points; every span is held against its text, and a file that counts
 otherwise (UTF-16, bytes, CRLF, inclusive end) is repaired if all its spans agree on it.
 
 JSON keys: documents, labels, spans, relations (what is new; labels counts every kind), repaired, lost [{what, count,
 reason}], repair, read {rows, statements, labels, spans, relations}, source, dry_run")]
-    Import(Import),
+    Import(Box<Import>),
     /// Write the store's documents and labels as a file of any tool's, or split for training
     #[command(after_help = "Examples:
   tunesmith label export doccano --store project --output labels.jsonl
@@ -58,11 +61,17 @@ JSON keys: answered, waiting, undone")]
   tunesmith label queue --n 100 --store project --output todo.jsonl
   tunesmith label import jsonl todo.jsonl --annotator kim --store project
 
-Each row has a `document` that says which one it is; put a `label` (or `labels`, `spans`) into it. Strategies: random, or
-uncertainty (where machines' labels in the store are least sure).
+  tunesmith label queue --strategy margin --store project --output todo.jsonl
 
-JSON keys: output, rows, waiting, strategy, uncertainty")]
-    Queue(Queue),
+Each row has a `document` that says which one it is, and `queued` {strategy, score, why}; put a `label` (or `labels`,
+`spans`) into it. Strategies: random; uncertainty (where machines' labels in the store are least sure or disagree); those
+of a classifier that learns from the labels so far: least-confidence, margin, entropy, committee, cluster-margin
+(small margins out of different groups of texts), density (small margins among texts that resemble many), balanced (as
+many of each likely class); cluster (centres of groups of texts, for the beginning). With labels of fewer than two classes
+they begin with cluster, and say so. The default of -C is 10 here.
+
+JSON keys: output, rows, waiting, strategy, used, reason, learned_from, classes, uncertainty")]
+    Queue(Box<Queue>),
     /// Say how far annotators agree, and on which documents they do not
     #[command(after_help = "Example:
   tunesmith label agree --store project
@@ -79,13 +88,30 @@ exact_f1, partial_f1, pairs, labels}, disagreements [{document, source, row, que
 
 JSON keys: document, classes, labels, action (with --document); answered, waiting, undone (in the terminal)")]
     Adjudicate(Adjudicate),
-    /// Say where the project stands: budget, thin classes, disputes, who did what
+    /// Say where the project stands: budget, thin classes, disputes, who did what, what more labels should bring
     #[command(after_help = "Example:
   tunesmith label status --store project --budget 500
 
+What 100 more labels should bring is told by a classifier's learning curve: cross-validation on nested parts of the labels,
+and a power law through them, with intervals of 90 % (at least 50 documents with one class each).
+
 JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, classes, spans, relations
-[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}]")]
+[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}], learning_curve {question, classes,
+others, labels, folds, seeds, points [{labels, accuracy, low, high}], fit {ceiling, scale, exponent}, now {labels,
+accuracy, low, high}, next, gain {labels, mean, low, high}}, no_learning_curve (why there is none)")]
     Status(Status),
+    /// Carry labels of chunks to the text as another cleaning leaves it; the former rows are put aside
+    #[command(after_help = "Examples:
+  tunesmith label migrate --store project --clean masked.yaml --dry-run
+  tunesmith label migrate --store project --clean masked.yaml
+
+Every row that was cut from a document keeps its borders: its stretch of the document and the spans in it move with their
+characters, as new evidence of the same authors. What was said of a former row since the last time (a queue filled in
+meanwhile) is carried, too. `label undo` takes it all back.
+
+JSON keys: documents, unchanged, labels, spans, relations, changed (spans that read otherwise now), lost [{what, count,
+reason}], action, dry_run")]
+    Migrate(Migrate),
     /// Take an action back (the last one, if none is named); what it said stays in the store and counts no more
     #[command(after_help = "Examples:
   tunesmith label undo --store project
@@ -103,15 +129,21 @@ The default of -C is 10 here: few rows are learned from.
 JSON keys: full, rows, test_rows, curves [{strategy, seed, points [{labels, accuracy}]}]")]
     Simulate(Box<super::few::Simulate>),
     /// Labels that are likely wrong, most likely first, with reasons
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label audit train.csv --output doubts.jsonl
+  tunesmith label audit train.csv --run runs/first-half --run runs/second-half
+  tunesmith label audit --store project
 
-JSON keys: rows, doubtful, reasons {kind: rows}, top [{rank, id, origin, label, suggested, probability, score, reasons,
-text}]; --output holds all rows")]
+Learners judge rows that they did not see, by cross-validation; a run judges the rows that are not in its train.jsonl and
+is silent on the others. With --store the suggested label of each row in doubt is written as evidence of a model.
+
+JSON keys: rows, doubtful, reasons {kind: rows}, runs [{run, judged, trained_on, agreement}], top [{rank, id, origin, label,
+suggested, probability, score, reasons, text}], store {action, documents, replaced}; --output holds all rows")]
     Audit(Box<super::few::Audit>),
     /// Labels from rules that err and abstain, weighed against each other, and a classifier on top
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label weak reviews.csv --rules rules.yaml --test test.csv --output labelled.jsonl
+  tunesmith label weak --store project --rules rules.yaml
 
 RULES.yaml:
   labels: [negative, positive]
@@ -121,26 +153,67 @@ RULES.yaml:
     - {label: positive, gazetteer: praise.txt}         # a word or phrase a line
     - {label: negative, column: stars, values: [1, 2]}
     - {label: negative, max_length: 20}
-    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`
+    - {classifier: runs/tfidf, threshold: 0.8}         # a directory of `vectorize classify train`, or a run
+    - {prompt: \"Review: {text}\\nSentiment:\", threshold: 0.7}   # which label does the language model find likelier?
+  model: hf:HuggingFaceTB/SmolLM2-135M-Instruct        # the language model of prompts (or `model:` of a rule)
   balance: {negative: .5, positive: .5}                # learned if not given
 
+A prompt's labels follow it by their names, or as the rule's `texts: {negative: \" bad\", positive: \" good\"}` say; below the
+threshold it abstains. What the model prefers whatever the text is taken off first (`calibrate: false` leaves it).
+
 JSON keys: rows, covered, labels, balance, functions [{name, coverage, overlap, conflict, accuracy,
-estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output")]
+estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output, store {action, documents,
+replaced}")]
     Weak(Box<super::few::Weak>),
+    /// Names and relations of a knowledge base found in texts: spans and triples for people to confirm
+    #[command(after_help = "Examples:
+  tunesmith label distant kb/ --store project
+  tunesmith label annotate --store project --task spans
+  tunesmith label distant kb/ --store project               # once more: how many candidates did people confirm?
+  tunesmith label distant kb.sqlite texts.jsonl --output candidates.jsonl
+
+The knowledge base: rows of entities (name, type, aliases, id) and of relations (subject, relation, object: ids or names). In
+CSV aliases have | between them, in JSON lines they are a list; an SQLite file has the tables entities and relations. Names
+match in whatever case, width and spacing; of overlapping ones the longest counts. A relation is proposed where both ends
+stand in one sentence. With --store candidates are evidence of kind distant; documents where people settled the spans give
+the precision, with Wilson's 95 % interval.
+
+JSON keys: entities, names, facts, documents, matched, entities_found, spans {type: n}, relations {type: n}, precision {spans,
+relations, labels {type: …}: {candidates, reviewed, right, precision, low, high}}, output, store {action, documents, replaced}")]
+    Distant(super::few::Distant),
     /// Rows without labels as more rows to learn from, and whether that helped
-    #[command(after_help = "Example:
+    #[command(after_help = "Examples:
   tunesmith label pseudo labelled.csv --unlabelled rest.csv --test test.csv --output pseudo.jsonl
+  tunesmith label pseudo labelled.csv --unlabelled rest.csv --features tfidf+lm --model hf:HuggingFaceTB/SmolLM2-135M-Instruct
+  tunesmith label pseudo --store project
 
-The default of -C is 10 here: few rows are learned from.
+The default of -C is 10 here: few rows are learned from. With --store labels of a method that helped are written as evidence
+of kind pseudo.
 
-JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output")]
+JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output, store {action, documents,
+replaced}")]
     Pseudo(Box<super::few::Pseudo>),
+    /// A small classifier learns from what a larger model says of rows without labels, and whether that helped
+    #[command(after_help = "Examples:
+  tunesmith label distill labelled.csv --unlabelled rest.csv --teacher runs/tuned --test test.csv --output soft.jsonl
+  tunesmith label distill labelled.csv --unlabelled rest.csv --teacher hf:HuggingFaceTB/SmolLM2-135M-Instruct --recipe task.yaml
+  tunesmith label distill --store project --teacher runs/tuned
+
+The teacher's probabilities are fitted to labelled rows that it was not trained on, if there are twenty of each class; what a
+bare model prefers whatever the text is taken off otherwise. What its rows count for is chosen by cross-validation on labelled
+rows. The default of -C is 10. With --store the teacher's labels are written as evidence of kind teacher.
+
+JSON keys: labelled, unlabelled, teacher, calibration (labels, preference, none), teacher_accuracy, supervised, distilled,
+weight, helped, output, store {action, documents, replaced}")]
+    Distill(Box<super::few::Distill>),
 }
 
-/// How a file is written.
+/// What is read.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum Format {
+pub enum ImportFormat {
     Brat,
+    /// The documents in the same directory
+    Chunks,
     Conll,
     Csv,
     Doccano,
@@ -151,17 +224,51 @@ pub enum Format {
     Prodigy,
 }
 
-impl From<Format> for stages::label::Format {
-    fn from(format: Format) -> Self {
+impl ImportFormat {
+    /// The format of a file of labels; none for chunks.
+    pub fn of_files(self) -> Option<stages::label::Format> {
+        use stages::label::Format as To;
+        Some(match self {
+            Self::Chunks => return None,
+            Self::Brat => To::Brat,
+            Self::Conll => To::Conll,
+            Self::Csv => To::Csv,
+            Self::Doccano => To::Doccano,
+            Self::Jsonl => To::Jsonl,
+            Self::LabelStudio => To::LabelStudio,
+            Self::Labelbox => To::Labelbox,
+            Self::Prodigy => To::Prodigy,
+        })
+    }
+}
+
+/// How a file is written.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ExportFormat {
+    Brat,
+    Conll,
+    Csv,
+    Doccano,
+    Jsonl,
+    #[value(alias = "label_studio", alias = "labelstudio")]
+    LabelStudio,
+    /// Named so that its refusal says more than that it is unknown
+    #[value(hide = true)]
+    Labelbox,
+    Prodigy,
+}
+
+impl From<ExportFormat> for stages::label::Format {
+    fn from(format: ExportFormat) -> Self {
         match format {
-            Format::Brat => Self::Brat,
-            Format::Conll => Self::Conll,
-            Format::Csv => Self::Csv,
-            Format::Doccano => Self::Doccano,
-            Format::Jsonl => Self::Jsonl,
-            Format::LabelStudio => Self::LabelStudio,
-            Format::Labelbox => Self::Labelbox,
-            Format::Prodigy => Self::Prodigy,
+            ExportFormat::Brat => Self::Brat,
+            ExportFormat::Conll => Self::Conll,
+            ExportFormat::Csv => Self::Csv,
+            ExportFormat::Doccano => Self::Doccano,
+            ExportFormat::Jsonl => Self::Jsonl,
+            ExportFormat::LabelStudio => Self::LabelStudio,
+            ExportFormat::Labelbox => Self::Labelbox,
+            ExportFormat::Prodigy => Self::Prodigy,
         }
     }
 }
@@ -229,13 +336,15 @@ pub enum LabelsAre {
 
 #[derive(Debug, Args)]
 pub struct Import {
-    /// How the file is written
+    /// How the file is written, or chunks
     #[arg(value_enum)]
-    pub format: Format,
-    /// The file; of brat the directory
-    pub path: PathBuf,
+    pub format: ImportFormat,
+    /// The file; of brat the directory; of chunks nothing
+    pub path: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreDir,
+    #[command(flatten)]
+    pub cutting: CuttingArgs,
     /// Count what would be new and what would be lost; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -274,11 +383,41 @@ pub struct Import {
     pub delimiter: Option<char>,
 }
 
+/// How chunks are cut, where it is chosen.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Cutting (chunks only)")]
+pub struct CuttingArgs {
+    /// A model whose tokens are counted (default: characters are counted)
+    #[arg(long, value_name = "MODEL")]
+    pub tokenizer: Option<String>,
+    /// Clean by this pipeline first: a YAML file (see docs preview), default or none
+    #[arg(long, value_name = "FILE")]
+    pub clean: Option<String>,
+    /// Longest chunk, in tokens (or characters without --tokenizer) [default: 512]
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// What a chunk repeats of the one before it, at most [default: 0]
+    #[arg(long, value_name = "N")]
+    pub overlap: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct Migrate {
+    #[command(flatten)]
+    pub store: StoreDir,
+    /// The new cleaning: a YAML file (see docs preview), default or none
+    #[arg(long, value_name = "FILE")]
+    pub clean: String,
+    /// Count what would be carried and what would be lost; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct Export {
     /// How to write
     #[arg(value_enum)]
-    pub format: Format,
+    pub format: ExportFormat,
     #[command(flatten)]
     pub store: StoreDir,
     /// The file; of brat, and with --split, the directory
@@ -308,6 +447,9 @@ pub struct Status {
     /// Labels that may be spent
     #[arg(long, value_name = "N", default_value_t = 1000)]
     pub budget: usize,
+    /// Leave out the learning curve, which takes seconds with many labels
+    #[arg(long)]
+    pub no_curve: bool,
 }
 
 #[derive(Debug, Args)]
@@ -345,7 +487,7 @@ pub struct Annotate {
     /// Classes (or types of spans) to offer first
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     pub classes: Vec<String>,
-    /// Order of the documents: random or uncertainty
+    /// Order of the documents: random, uncertainty, margin, … (see label queue)
     #[arg(long, default_value = "random")]
     pub strategy: String,
     /// At most this many documents
@@ -363,7 +505,8 @@ pub struct Queue {
     /// How many rows
     #[arg(long, short, value_name = "N", default_value_t = 100)]
     pub n: usize,
-    /// How they are chosen: random or uncertainty
+    /// How they are chosen: random, uncertainty, least-confidence, margin, entropy, committee, cluster-margin, density,
+    /// balanced, cluster
     #[arg(long, default_value = "random")]
     pub strategy: String,
     /// The file of rows (JSON lines)
@@ -375,6 +518,10 @@ pub struct Queue {
     /// Which documents come first
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
+    #[command(flatten)]
+    pub features: super::vectorize::FeatureArgs,
+    #[command(flatten)]
+    pub learner: super::vectorize::LearnerArgs,
 }
 
 #[derive(Debug, Args)]

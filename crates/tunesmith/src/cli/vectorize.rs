@@ -111,6 +111,37 @@ pub struct FeatureArgs {
     pub terms: TermArgs,
     #[command(flatten)]
     pub vectors: VectorArgs,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+/// A local language model whose hidden states are features. They are kept in the cache, by text: a second run asks nothing twice.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Features of a language model (--features lm, tfidf+lm)")]
+pub struct ModelArgs {
+    /// The model: a run's directory, hf:…, pypi:…, a directory or a .gguf file
+    #[arg(long, value_name = "RUN_OR_MODEL")]
+    pub model: Option<String>,
+    /// What the model reads, with {text} where the text goes [default: a run's own prompt, else the text alone]
+    #[arg(long, value_name = "PROMPT")]
+    pub lm_prompt: Option<String>,
+    /// Which tokens' states [default: last with a prompt, mean without]
+    #[arg(long, value_enum)]
+    pub lm_pooling: Option<LmPooling>,
+    /// States after this many layers [default: half of them for mean, three quarters for last]
+    #[arg(long, value_name = "N")]
+    pub lm_layer: Option<usize>,
+    /// Cut what is longer than this many tokens [default: 512]
+    #[arg(long, value_name = "N")]
+    pub lm_max_tokens: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LmPooling {
+    /// All tokens', each scaled to length 1
+    Mean,
+    /// The last token's
+    Last,
 }
 
 /// How vectors of words and documents are learned; the names are gensim's.
@@ -244,6 +275,11 @@ pub enum FeatureKind {
     /// Term weights and pooled word vectors side by side
     #[value(name = "ngram+word2vec")]
     NgramWord2vec,
+    /// Hidden states of a language model (--model)
+    Lm,
+    /// Term weights and hidden states side by side
+    #[value(name = "tfidf+lm")]
+    TfidfLm,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

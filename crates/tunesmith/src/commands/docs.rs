@@ -42,9 +42,11 @@ pub fn run(context: &Context, verb: &Docs) -> Result<()> {
         Docs::Chunks(args) => {
             let job = chunks::Job {
                 store: args.store.clone(),
-                tokenizer: args.tokenizer.clone(),
-                clean: args.clean.clone(),
-                options: stages::docs::ChunkOptions { size: args.size, overlap: args.overlap },
+                cutting: stages::docs::Cutting {
+                    tokenizer: args.tokenizer.clone(),
+                    clean: args.clean.clone(),
+                    options: stages::docs::ChunkOptions { size: args.size, overlap: args.overlap },
+                },
                 output: args.output.clone(),
             };
             show_report(context, &chunks::run(&context.environment, &job, &mut context.screen())?, chunks::Report::to_text);

@@ -1,8 +1,9 @@
-//! `tunesmith label simulate|audit|weak|pseudo`
+//! `tunesmith label simulate|audit|weak|distant|pseudo|distill`
 
-use stages::Result;
-use stages::few::{audit, pseudo, simulate, weak};
+use serde::Serialize;
+use stages::few::{audit, distant, distill, pseudo, simulate, weak};
 use stages::vectorize::table::DataChoice;
+use stages::{Recipe, Result};
 
 use super::Context;
 use super::vectorize::{data, features, learner};
@@ -11,6 +12,19 @@ use crate::output;
 
 fn labelled(source: &str, args: &cli::LabelledArgs) -> DataChoice {
     DataChoice { label_column: args.label_column.clone(), label_map: args.label_map.join(","), ..data(source, &args.rows) }
+}
+
+/// Rows of a file or a store.
+fn rows(from: &cli::RowsArgs, args: &cli::LabelledArgs) -> DataChoice {
+    DataChoice { store: from.store.clone(), ..labelled(from.data.as_deref().unwrap_or_default(), args) }
+}
+
+fn show(context: &Context, report: &impl Serialize, text: impl FnOnce() -> String) {
+    if context.json {
+        output::json(report);
+    } else {
+        output::line(text());
+    }
 }
 
 pub fn simulate(context: &Context, args: &cli::Simulate) -> Result<()> {
@@ -26,35 +40,28 @@ pub fn simulate(context: &Context, args: &cli::Simulate) -> Result<()> {
         learner: learner(&args.learner),
     };
     let report = simulate::run(&context.environment, &job, &mut context.screen())?;
-    if context.json {
-        output::json(&report);
-    } else {
-        output::line(report.to_text());
-    }
+    show(context, &report, || report.to_text());
     Ok(())
 }
 
 pub fn audit(context: &Context, args: &cli::Audit) -> Result<()> {
     let job = audit::Job {
-        data: labelled(&args.data, &args.labelled),
+        data: rows(&args.from, &args.labelled),
         features: features(&args.features),
+        runs: args.runs.clone(),
         folds: args.folds,
         seed: args.seed,
         top: args.top,
         output: args.output.clone(),
     };
     let report = audit::run(&context.environment, &job, &mut context.screen())?;
-    if context.json {
-        output::json(&report);
-    } else {
-        output::line(report.to_text());
-    }
+    show(context, &report, || report.to_text());
     Ok(())
 }
 
 pub fn weak(context: &Context, args: &cli::Weak) -> Result<()> {
     let job = weak::Job {
-        data: labelled(&args.data, &args.labelled),
+        data: rows(&args.from, &args.labelled),
         rules: args.rules.clone(),
         test: args.test.clone(),
         features: features(&args.features),
@@ -62,17 +69,13 @@ pub fn weak(context: &Context, args: &cli::Weak) -> Result<()> {
         output: args.output.clone(),
     };
     let report = weak::run(&context.environment, &job, &mut context.screen())?;
-    if context.json {
-        output::json(&report);
-    } else {
-        output::line(report.to_text());
-    }
+    show(context, &report, || report.to_text());
     Ok(())
 }
 
 pub fn pseudo(context: &Context, args: &cli::Pseudo) -> Result<()> {
     let job = pseudo::Job {
-        data: labelled(&args.data, &args.labelled),
+        data: rows(&args.from, &args.labelled),
         unlabelled: args.unlabelled.clone(),
         test: args.test.clone(),
         threshold: args.threshold,
@@ -81,10 +84,34 @@ pub fn pseudo(context: &Context, args: &cli::Pseudo) -> Result<()> {
         output: args.output.clone(),
     };
     let report = pseudo::run(&context.environment, &job, &mut context.screen())?;
-    if context.json {
-        output::json(&report);
-    } else {
-        output::line(report.to_text());
-    }
+    show(context, &report, || report.to_text());
+    Ok(())
+}
+
+pub fn distill(context: &Context, args: &cli::Distill) -> Result<()> {
+    let job = distill::Job {
+        data: rows(&args.from, &args.labelled),
+        unlabelled: args.unlabelled.clone(),
+        teacher: args.teacher.clone(),
+        recipe: args.recipe.as_deref().map(|path| Recipe::load(path, &[])).transpose()?,
+        test: args.test.clone(),
+        features: features(&args.features),
+        learner: learner(&args.learner),
+        output: args.output.clone(),
+    };
+    let report = distill::run(&context.environment, &job, &mut context.screen())?;
+    show(context, &report, || report.to_text());
+    Ok(())
+}
+
+pub fn distant(context: &Context, args: &cli::Distant) -> Result<()> {
+    let job = distant::Job {
+        knowledge: args.knowledge.clone(),
+        data: DataChoice { store: args.from.store.clone(), ..data(args.from.data.as_deref().unwrap_or_default(), &args.rows) },
+        across_sentences: args.across_sentences,
+        output: args.output.clone(),
+    };
+    let report = distant::run(&context.environment, &job, &mut context.screen())?;
+    show(context, &report, || report.to_text());
     Ok(())
 }

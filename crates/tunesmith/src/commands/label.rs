@@ -6,7 +6,8 @@ use stages::label::{Lost, ReadOptions};
 use stages::{Result, StageError};
 
 use super::Context;
-use crate::cli::label::{Adjudicate, Agree, Annotate, Export, Import, Label, LabelsAre, Queue, Status, Task, Undo};
+use super::vectorize::{features, learner};
+use crate::cli::label::{Adjudicate, Agree, Annotate, Export, Import, Kind, Label, LabelsAre, Migrate, Queue, Status, Task, Undo};
 use crate::{output, terminal};
 
 pub fn run(context: &Context, verb: &Label) -> Result<()> {
@@ -18,15 +19,25 @@ pub fn run(context: &Context, verb: &Label) -> Result<()> {
         Label::Agree(args) => agree(context, args),
         Label::Adjudicate(args) => adjudicate(context, args),
         Label::Status(args) => status(context, args),
+        Label::Migrate(args) => migrate(context, args),
         Label::Undo(args) => undo(context, args),
         Label::Simulate(args) => super::few::simulate(context, args),
         Label::Audit(args) => super::few::audit(context, args),
         Label::Weak(args) => super::few::weak(context, args),
+        Label::Distant(args) => super::few::distant(context, args),
         Label::Pseudo(args) => super::few::pseudo(context, args),
+        Label::Distill(args) => super::few::distill(context, args),
     }
 }
 
 fn import(context: &Context, args: &Import) -> Result<()> {
+    let Some(format) = args.format.of_files() else { return import_chunks(context, args) };
+    let Some(path) = &args.path else {
+        return Err(StageError::input("which file? `label import FORMAT PATH --store DIR`; only chunks have none"));
+    };
+    if cutting(args).is_some() {
+        return Err(StageError::input("--tokenizer, --clean, --size and --overlap say how documents are cut: `label import chunks`"));
+    }
     let options = ReadOptions {
         text: args.text_column.clone(),
         label: args.label_column.clone(),
@@ -43,17 +54,67 @@ fn import(context: &Context, args: &Import) -> Result<()> {
         delimiter: args.delimiter,
     };
     let job = stages::label::import::Job {
-        format: args.format.into(),
-        path: args.path.clone(),
+        format,
+        path: path.clone(),
         store: args.store.store.clone(),
         dry_run: args.dry_run,
         source: args.source.clone(),
         options,
     };
-    let report = stages::label::import::run(&job, &mut context.screen())?;
+    imported(context, &stages::label::import::run(&job, &mut context.screen())?);
+    Ok(())
+}
+
+/// How the user wants chunks to be cut; none if nothing is said of it.
+fn cutting(args: &Import) -> Option<stages::docs::Cutting> {
+    let given = &args.cutting;
+    if given.tokenizer.is_none() && given.clean.is_none() && given.size.is_none() && given.overlap.is_none() {
+        return None;
+    }
+    let usual = stages::docs::Cutting::default();
+    Some(stages::docs::Cutting {
+        tokenizer: given.tokenizer.clone(),
+        clean: given.clean.clone().unwrap_or(usual.clean),
+        options: stages::docs::ChunkOptions {
+            size: given.size.unwrap_or(usual.options.size),
+            overlap: given.overlap.unwrap_or(usual.options.overlap),
+        },
+    })
+}
+
+fn import_chunks(context: &Context, args: &Import) -> Result<()> {
+    if let Some(path) = &args.path {
+        let help = format!("`docs ingest {} --store DIR` reads documents; their chunks come without a file", super::shown(path));
+        return Err(StageError::input_help("chunks takes no file: it takes the documents in --store", help));
+    }
+    let idle = [
+        ("--annotator", args.annotator.is_some()),
+        ("--author-kind", !matches!(args.author_kind, Kind::Human)),
+        ("--text-column", args.text_column.is_some()),
+        ("--label-column", args.label_column.is_some()),
+        ("--id-column", args.id_column.is_some()),
+        ("--labels-are", !matches!(args.labels_are, LabelsAre::Classes)),
+        ("--label-separator", args.label_separator.is_some()),
+        ("--scheme", args.scheme.is_some()),
+        ("--encoding", args.encoding.is_some()),
+        ("--delimiter", args.delimiter.is_some()),
+    ];
+    if let Some((option, _)) = idle.iter().find(|(_, given)| *given) {
+        return Err(StageError::input(format!("{option}: is said of files of labels; chunks have no labels")));
+    }
+    let job = stages::label::chunks::Job {
+        store: args.store.store.clone(),
+        cutting: cutting(args),
+        source: args.source.clone(),
+        dry_run: args.dry_run,
+    };
+    imported(context, &stages::label::chunks::run(&context.environment, &job, &mut context.screen())?);
+    Ok(())
+}
+
+fn imported(context: &Context, report: &stages::label::import::Report) {
     if context.json {
-        output::json(&report);
-        return Ok(());
+        return output::json(report);
     }
     let read = &report.read;
     output::line(format_args!(
@@ -74,6 +135,31 @@ fn import(context: &Context, args: &Import) -> Result<()> {
         output::line(format_args!("{verb} {}, {}", plural(report.documents, "document"), plural(report.labels, "label")));
     }
     lost(&report.lost);
+}
+
+fn migrate(context: &Context, args: &Migrate) -> Result<()> {
+    let job = stages::label::migrate::Job { store: args.store.store.clone(), clean: args.clean.clone(), dry_run: args.dry_run };
+    let report = stages::label::migrate::run(&job, &mut context.screen())?;
+    if context.json {
+        output::json(&report);
+        return Ok(());
+    }
+    let verb = if report.dry_run { "would carry" } else { "carried" };
+    output::line(format_args!(
+        "{verb} {}: {} ({} spans, {} relations); {} as they were",
+        plural(report.documents, "row"),
+        plural(report.labels, "label"),
+        count(report.spans as u64),
+        count(report.relations as u64),
+        plural(report.unchanged, "row")
+    ));
+    if report.changed > 0 {
+        output::line(format_args!("{} of other words now: what they mark was cleaned", plural(report.changed, "span")));
+    }
+    lost(&report.lost);
+    if let Some(action) = report.action {
+        output::line(format_args!("`label undo {action}` brings the former rows back"));
+    }
     Ok(())
 }
 
@@ -131,11 +217,12 @@ fn export(context: &Context, args: &Export) -> Result<()> {
 }
 
 fn status(context: &Context, args: &Status) -> Result<()> {
-    let status = stages::label::status::run(&args.store.store, args.budget)?;
+    let report = stages::label::status::run(&context.environment, &args.store.store, args.budget, !args.no_curve, &mut context.screen())?;
     if context.json {
-        output::json(&status);
+        output::json(&report);
         return Ok(());
     }
+    let status = &report.status;
     output::line(format_args!(
         "budget   {} of {} used, {} left",
         count(status.used as u64),
@@ -164,7 +251,38 @@ fn status(context: &Context, args: &Status) -> Result<()> {
             if author.ignored > 0 { format!(", {} passed over", author.ignored) } else { String::new() }
         ));
     }
+    match (&report.learning_curve, &report.no_learning_curve) {
+        (Some(curve), _) => learning_curve(curve),
+        (None, Some(reason)) if !args.no_curve => output::line(format_args!("learning curve: not told: {reason}")),
+        _ => {}
+    }
     Ok(())
+}
+
+fn learning_curve(curve: &stages::label::status::Curve) {
+    let f = &curve.forecast;
+    let question = if curve.question.is_empty() { String::new() } else { format!(" ({})", curve.question) };
+    output::line(format_args!(
+        "learning curve{question} of TF-IDF and logistic regression on {} of {} classes, {} folds x {}",
+        plural(f.labels, "document"),
+        curve.classes.len(),
+        f.folds,
+        plural(f.seeds as usize, "seed")
+    ));
+    let row = |p: &stages::label::status::Point, what: &str| {
+        output::line(format_args!("{:>8}  {:.3}  {:.3}-{:.3}{what}", p.labels, p.accuracy, p.low, p.high));
+    };
+    output::line(format_args!("{:>8}  accuracy (90 % of samples)", "labels"));
+    f.points.iter().for_each(|p| row(p, ""));
+    row(&f.now, "  by the curve, now");
+    row(&f.next, "  by the curve");
+    output::line(format_args!(
+        "{} more labels should bring {:.1} points of accuracy ({:.1} to {:.1})",
+        f.gain.labels,
+        100.0 * f.gain.mean,
+        100.0 * f.gain.low,
+        100.0 * f.gain.high
+    ));
 }
 
 fn table(title: &str, list: &[ClassCount]) {
@@ -223,7 +341,7 @@ fn annotate(context: &Context, args: &Annotate) -> Result<()> {
 
 /// A session in the terminal.
 fn session(context: &Context, job: &stages::label::annotate::Job) -> Result<()> {
-    let mut annotating = stages::label::annotate::open(job)?;
+    let mut annotating = stages::label::annotate::open(&context.environment, job, &mut context.screen())?;
     terminal::run(&mut annotating)?;
     let report = annotating.report();
     if context.json {
@@ -237,19 +355,30 @@ fn session(context: &Context, job: &stages::label::annotate::Job) -> Result<()> 
 fn queue(context: &Context, args: &Queue) -> Result<()> {
     let job = stages::label::queue::Job {
         store: args.store.store.clone(),
-        n: args.n,
-        strategy: args.strategy.clone(),
+        choosing: stages::label::choose::Choosing {
+            strategy: args.strategy.clone(),
+            n: args.n,
+            seed: args.seed,
+            annotator: args.annotator.clone(),
+            features: features(&args.features),
+            learner: learner(&args.learner),
+        },
         output: args.output.clone(),
-        seed: args.seed,
-        annotator: args.annotator.clone(),
     };
-    let report = stages::label::queue::run(&job)?;
+    let report = stages::label::queue::run(&context.environment, &job, &mut context.screen())?;
     if context.json {
         output::json(&report);
         return Ok(());
     }
     let path = super::shown(&report.output);
     output::line(format_args!("wrote {} of {} that wait to {path}", plural(report.rows, "row"), count(report.waiting as u64)));
+    if report.learned_from > 0 {
+        let (labels, classes) = (plural(report.learned_from, "label"), report.classes.len());
+        output::line(format_args!("chosen by {} from {labels} of {classes} classes; `queued` says why each", report.used));
+    }
+    if let Some(reason) = &report.reason {
+        output::line(format_args!("chosen by {}: {reason}", report.used));
+    }
     output::line(format_args!(
         "next: put a `label` into each, then\n  {} label import jsonl {path} --store {}",
         super::program(),

@@ -144,7 +144,7 @@ fn run_predict(context: &Context, args: &cli::ClassifyPredict) -> Result<()> {
 }
 
 fn run_explain(context: &Context, args: &cli::ClassifyExplain) -> Result<()> {
-    let explanation = classify::explain(&args.dir, args.text.as_deref(), args.top)?;
+    let explanation = classify::explain(&context.environment, &args.dir, args.text.as_deref(), args.top, &mut context.screen())?;
     if context.json {
         output::json(&explanation);
     } else {
@@ -188,9 +188,26 @@ pub(super) fn features(args: &cli::FeatureArgs) -> choices::FeatureChoice {
             cli::FeatureKind::Word2vec => choices::FeatureKind::Word2vec,
             cli::FeatureKind::Doc2vec => choices::FeatureKind::Doc2vec,
             cli::FeatureKind::NgramWord2vec => choices::FeatureKind::NgramWord2vec,
+            cli::FeatureKind::Lm => choices::FeatureKind::Model,
+            cli::FeatureKind::TfidfLm => choices::FeatureKind::TfidfModel,
         },
         terms: terms(&args.terms),
         vectors: vectors(&args.vectors),
+        model: model(&args.model),
+    }
+}
+
+fn model(args: &cli::ModelArgs) -> stages::vectorize::ModelChoice {
+    use stages::vectorize::StatePooling;
+    stages::vectorize::ModelChoice {
+        model: args.model.clone(),
+        prompt: args.lm_prompt.clone(),
+        pooling: args.lm_pooling.map(|pooling| match pooling {
+            cli::LmPooling::Mean => StatePooling::Mean,
+            cli::LmPooling::Last => StatePooling::Last,
+        }),
+        layer: args.lm_layer,
+        max_tokens: args.lm_max_tokens,
     }
 }
 

@@ -9,13 +9,13 @@ use containers::{DType, SafetensorsFile, TensorSource};
 use serde::de::DeserializeOwned;
 
 use crate::classifier::Classifier;
-use crate::embed::{Doc2Vec, Pooled, VectorSettings, WordVectors};
+use crate::embed::{Doc2Vec, ModelSettings, Pooled, States, VectorSettings, WordVectors};
 use crate::error::{Result, VectorizeError};
 use crate::features::Features;
 use crate::learn::{Calibrated, Fitted, Linear, Link, Neighbours};
 use crate::pipeline::{FeatureSettings, Vectorizer};
 use crate::save::{
-    CLASSIFIER, CLASSIFIER_NUMBERS, Card, ModelCard, POOLING, VECTORIZER, VECTORIZER_NUMBERS, VECTORS, VERSION, VOCABULARY, WORDS,
+    CLASSIFIER, CLASSIFIER_NUMBERS, Card, ModelCard, POOLING, STATES, VECTORIZER, VECTORIZER_NUMBERS, VECTORS, VERSION, VOCABULARY, WORDS,
 };
 use crate::terms::{TermSettings, TermVectorizer, Terms};
 
@@ -54,7 +54,12 @@ fn pooled(dir: &Path, settings: VectorSettings) -> Result<Pooled> {
     Pooled::from_parts(settings, weights, Arc::new(vectors))
 }
 
-/// Fitted features.
+fn states(dir: &Path, settings: ModelSettings) -> Result<States> {
+    let file = SafetensorsFile::open(dir.join(STATES))?;
+    States::from_parts(settings, f64s(&file, "mean")?, f64s(&file, "scale")?)
+}
+
+/// Fitted features. Those of a language model need it attached before they are asked ([`Vectorizer::attach`]).
 ///
 /// # Errors
 /// Files that are missing or damaged, by name.
@@ -66,6 +71,10 @@ pub fn vectorizer(dir: &Path) -> Result<Vectorizer> {
         FeatureSettings::Vectors(settings) => Vectorizer::Vectors(pooled(dir, settings)?),
         FeatureSettings::Combined { terms: left, vectors } => {
             Vectorizer::Combined(Box::new((terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), left)?, pooled(dir, vectors)?)))
+        }
+        FeatureSettings::Model(settings) => Vectorizer::Model(states(dir, settings)?),
+        FeatureSettings::TermsAndModel { terms: left, model } => {
+            Vectorizer::TermsAndModel(Box::new((terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), left)?, states(dir, model)?)))
         }
         FeatureSettings::Documents(settings) => {
             let words: Vec<(String, u64)> = json(&dir.join(WORDS))?;

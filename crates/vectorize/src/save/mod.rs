@@ -1,7 +1,7 @@
 //! Vectorisers and classifiers as files: settings and names as JSON that a person can read, numbers as safetensors.
 //!
 //! A directory holds `vectorizer.json` (settings), `vocabulary.json` (terms in the order of the columns), `vectorizer.safetensors`;
-//! word and document vectors also `words.json` and `vectors.safetensors`,
+//! a language model's states also `states.safetensors` (the model itself is not in it), word and document vectors also `words.json` and `vectors.safetensors`,
 //! a classifier also `classifier.json` (settings, classes, shape of the model; written last) and `classifier.safetensors`.
 
 pub mod vectors;
@@ -15,7 +15,7 @@ use containers::save::{LazyTensor, write_atomic, write_safetensors};
 use serde::{Deserialize, Serialize};
 
 use crate::classifier::{Classifier, ClassifierSettings};
-use crate::embed::Pooled;
+use crate::embed::{Pooled, States};
 use crate::error::{Result, VectorizeError};
 use crate::features::Features;
 use crate::learn::calibrate::Curve;
@@ -35,6 +35,8 @@ pub(crate) const WORDS: &str = "words.json";
 pub(crate) const VECTORS: &str = "vectors.safetensors";
 /// What the words of pooled vectors count for: vocabulary and numbers.
 pub(crate) const POOLING: (&str, &str) = ("pooling.json", "pooling.safetensors");
+/// Means and spreads of a language model's hidden states.
+pub(crate) const STATES: &str = "states.safetensors";
 /// What makes a directory a classifier's.
 pub const CLASSIFIER: &str = "classifier.json";
 /// Numbers of a classifier.
@@ -93,6 +95,12 @@ fn pooled(dir: &Path, fitted: &Pooled) -> Result<()> {
     Ok(write_safetensors(dir.join(VECTORS), &BTreeMap::new(), [tensor])?)
 }
 
+fn states(dir: &Path, fitted: &States) -> Result<()> {
+    let (mean, scale) = fitted.parts();
+    let tensors = [f64s("mean", vec![mean.len()], mean), f64s("scale", vec![scale.len()], scale)];
+    Ok(write_safetensors(dir.join(STATES), &BTreeMap::new(), tensors)?)
+}
+
 /// Writes fitted features into a directory, which is made if it is not there.
 ///
 /// # Errors
@@ -106,6 +114,11 @@ pub fn vectorizer(dir: &Path, vectorizer: &Vectorizer) -> Result<()> {
         Vectorizer::Combined(both) => {
             terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), &both.0)?;
             pooled(dir, &both.1)?;
+        }
+        Vectorizer::Model(fitted) => states(dir, fitted)?,
+        Vectorizer::TermsAndModel(both) => {
+            terms(dir, (VOCABULARY, VECTORIZER_NUMBERS), &both.0)?;
+            states(dir, &both.1)?;
         }
         Vectorizer::Documents(fitted) => {
             let (words, counts, input, output) = fitted.parts();

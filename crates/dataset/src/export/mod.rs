@@ -2,6 +2,8 @@
 //!
 //! Every column is named by its role, so the files read back without a column map, here and in any other tool.
 
+pub mod parquet;
+
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::Path;

@@ -1,0 +1,192 @@
+//! Few-label verbs on a store: its rows as a table, and what a method found as evidence of its own kind. What the same method said before is
+//! taken back in the same breath, so that a document never carries two states of one method.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use ::annotate::{Current, Store, current};
+use dataset::Origin;
+use dataset::labels::{Author, AuthorKind, Body, Label, Statement};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::error::{Result, StageError};
+use crate::label::{now, shown_id};
+use crate::progress::Progress;
+use crate::vectorize::table::{DataChoice, Labels, Table};
+
+/// Every document with its text; the label is what people settled on, machines' labels do not count. With [`Labels::Required`] only
+/// documents that have one.
+pub(crate) fn read(dir: &Path, choice: &DataChoice, labels: Labels, progress: &mut dyn Progress) -> Result<Table> {
+    let told = [
+        ("--where", !choice.filter.is_empty()),
+        ("--split", choice.split.is_some()),
+        ("--encoding", choice.encoding.is_some()),
+        ("--label-map", !choice.label_map.is_empty()),
+    ];
+    if let Some((option, _)) = told.iter().find(|(_, given)| *given) {
+        return Err(StageError::input(format!("{option}: is for data files; a store's documents are taken as they are")));
+    }
+    let store = Store::existing(dir)?;
+    let mut table = Table { source: dir.display().to_string(), ..Default::default() };
+    let (mut several, mut empty) = (0usize, 0usize);
+    let mut groups: BTreeSet<String> = BTreeSet::new();
+    store.each(&mut |entry| {
+        table.read += 1;
+        let settled = current(&entry.document.statements, &entry.actions);
+        let classes: Vec<(&str, &str)> = match &settled {
+            Current::Resolved(now, _) if settled.is_human() => now
+                .labels
+                .iter()
+                .filter_map(|l| match &l.body {
+                    Body::Class { group, label } => Some((group.as_str(), label.as_str())),
+                    _ => None,
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
+        let label = match classes[..] {
+            [(group, label)] => {
+                groups.insert(group.to_owned());
+                Some(label.to_owned())
+            }
+            [] => None,
+            _ => {
+                several += 1;
+                None
+            }
+        };
+        if entry.document.text.trim().is_empty() {
+            empty += 1;
+            return Ok(());
+        }
+        let full = table.texts.len() >= choice.limit.unwrap_or(usize::MAX);
+        if full || labels == Labels::Required && label.is_none() {
+            return Ok(());
+        }
+        table.ids.push(shown_id(&entry));
+        let line = entry.document.row.strip_prefix(':').and_then(|l| l.parse().ok()).unwrap_or(entry.id as usize);
+        table.origins.push(Origin { file: entry.source.clone(), line });
+        table.texts.push(entry.document.text);
+        table.labels.push(label.filter(|_| labels != Labels::Ignored));
+        table.fields.push(entry.document.meta);
+        table.documents.push(entry.id);
+        Ok(())
+    })?;
+    if groups.len() > 1 && labels != Labels::Ignored {
+        let names: Vec<&str> = groups.iter().map(String::as_str).collect();
+        return Err(StageError::input(format!(
+            "{}: people answered several questions ({}); export the rows of one and use the file",
+            dir.display(),
+            names.join(", ")
+        )));
+    }
+    table.group = groups.pop_first().unwrap_or_default();
+    if several > 0 {
+        progress.warn(&format!("{several} documents have several classes and are not used as labelled rows"));
+    }
+    if empty > 0 {
+        progress.warn(&format!("{empty} documents have no text"));
+    }
+    if table.texts.is_empty() {
+        let why = if labels == Labels::Required { "people settled no document's class yet" } else { "it holds no document" };
+        return Err(StageError::input(format!("{}: {why}", dir.display())));
+    }
+    Ok(table)
+}
+
+/// What a method says of a document.
+pub(crate) struct Said {
+    /// The document.
+    pub document: i64,
+    /// The labels.
+    pub labels: Vec<Label>,
+    /// How sure.
+    pub confidence: Option<f64>,
+}
+
+impl Said {
+    /// A class of the question that people answered.
+    pub fn class(document: i64, group: &str, label: &str, confidence: f64) -> Self {
+        let body = Body::Class { group: group.to_owned(), label: label.to_owned() };
+        Self { document, labels: vec![Label::new(body)], confidence: Some(confidence) }
+    }
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Written {
+    /// The action, for `label undo`; `None` if all was said before.
+    pub action: Option<i64>,
+    /// Documents that it speaks of.
+    pub documents: usize,
+    /// Former actions of the same method that were taken back.
+    pub replaced: Vec<i64>,
+}
+
+/// Writes evidence of one author, in place of what that author said before.
+///
+/// # Errors
+/// If the store refuses; then nothing has changed.
+pub(crate) fn write(dir: &Path, verb: &str, kind: AuthorKind, name: &str, mut detail: Value, said: Vec<Said>) -> Result<Written> {
+    let mut store = Store::existing(dir)?;
+    let author = Author { kind, name: name.to_owned() };
+    let statement =
+        |s: &Said| Statement { author: author.clone(), confidence: s.confidence, labels: s.labels.clone(), ..Statement::default() };
+    let (mut before, mut old): (BTreeMap<i64, Vec<[u8; 32]>>, BTreeSet<i64>) = Default::default();
+    store.each(&mut |entry| {
+        for (s, action) in entry.document.statements.iter().zip(&entry.actions).filter(|(s, _)| s.author == author) {
+            before.entry(entry.id).or_default().push(::annotate::store::digest(s));
+            old.insert(*action);
+        }
+        Ok(())
+    })?;
+    let mut after: BTreeMap<i64, Vec<[u8; 32]>> = BTreeMap::new();
+    said.iter().for_each(|s| after.entry(s.document).or_default().push(::annotate::store::digest(&statement(s))));
+    let documents = after.len();
+    if before == after {
+        return Ok(Written { action: None, documents, replaced: Vec::new() });
+    }
+    // Only actions of such a verb hold nothing but this author's words: an import may hold others', too.
+    let own: BTreeSet<i64> = store.actions()?.into_iter().filter(|a| a.kind == verb).map(|a| a.id).collect();
+    let replaced: Vec<i64> = old.into_iter().filter(|a| own.contains(a)).collect();
+    if let Some(detail) = detail.as_object_mut() {
+        detail.insert("author".into(), json!(name));
+        detail.insert("documents".into(), json!(documents));
+    }
+    store.begin()?;
+    let work = |store: &mut Store| -> Result<i64> {
+        for &action in &replaced {
+            store.undo(action, now())?;
+        }
+        let action = store.act(verb, now(), &detail)?;
+        for s in &said {
+            store.say(s.document, &statement(s), action)?;
+        }
+        Ok(action)
+    };
+    match work(&mut store) {
+        Ok(action) => {
+            store.commit()?;
+            Ok(Written { action: Some(action), documents, replaced })
+        }
+        Err(error) => {
+            // The first error is the one to tell.
+            let _ = store.roll_back();
+            Err(error)
+        }
+    }
+}
+
+impl Written {
+    /// As a person reads it.
+    pub fn to_text(&self) -> String {
+        match self.action {
+            None => format!("the store has it already ({} documents)", self.documents),
+            Some(action) => {
+                let former = if self.replaced.is_empty() { String::new() } else { ", in place of what it said before".to_owned() };
+                format!("into the store: {} documents, action {action}{former}; `label undo {action}` takes it back", self.documents)
+            }
+        }
+    }
+}

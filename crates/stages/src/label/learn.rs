@@ -1,0 +1,80 @@
+//! What a classifier can learn from the store: documents with a class that people settled, as features and numbers.
+
+use std::collections::BTreeMap;
+
+use ::annotate::{Current, Entry};
+use vectorize::Features;
+
+use crate::environment::Environment;
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::vectorize::choices::FeatureChoice;
+use crate::vectorize::features::Source;
+
+/// Documents with one class of a question each.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The question, where the classes are of a group.
+    pub question: String,
+    /// The documents' texts.
+    pub texts: Vec<String>,
+    /// Number of each one's class.
+    pub y: Vec<u32>,
+    /// Names of the classes, in the order of their numbers.
+    pub classes: Vec<String>,
+    /// Documents that people settled and a classifier of one class cannot learn from: several classes, none, spans only.
+    pub others: usize,
+}
+
+/// Gathers such documents.
+#[derive(Debug, Default)]
+pub(super) struct Gather {
+    settled: usize,
+    questions: BTreeMap<String, Vec<(String, String)>>,
+}
+
+impl Gather {
+    /// Takes in a document with what counts of it.
+    pub fn add(&mut self, entry: &Entry, now: &Current) {
+        let Some(statement) = now.resolved().filter(|_| now.is_human()) else { return };
+        self.settled += 1;
+        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for label in &statement.labels {
+            if let dataset::labels::Body::Class { group, label } = &label.body {
+                groups.entry(group).or_default().push(label);
+            }
+        }
+        for (group, classes) in groups {
+            if let [only] = classes[..] {
+                self.questions.entry(group.to_owned()).or_default().push((entry.document.text.clone(), only.to_owned()));
+            }
+        }
+    }
+
+    /// The question on which most is known; of equals the first by name.
+    pub fn finish(self) -> Known {
+        let best = self.questions.iter().map(|(_, rows)| rows.len()).max().unwrap_or(0);
+        let Some((question, rows)) = self.questions.into_iter().find(|(_, rows)| rows.len() == best) else {
+            return Known { others: self.settled, ..Known::default() };
+        };
+        let mut classes: Vec<String> = rows.iter().map(|(_, class)| class.clone()).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        let number = |class: &String| classes.binary_search(class).unwrap_or_default() as u32;
+        let y = rows.iter().map(|(_, class)| number(class)).collect();
+        Known { question, others: self.settled - rows.len(), y, texts: rows.into_iter().map(|(text, _)| text).collect(), classes }
+    }
+}
+
+/// Texts as features that are fitted on them.
+///
+/// # Errors
+/// Settings that make no sense; texts that leave nothing to count; a model that cannot be read.
+pub(super) fn features(
+    environment: &Environment,
+    choice: &FeatureChoice,
+    texts: &[String],
+    progress: &mut dyn Progress,
+) -> Result<Features> {
+    Ok(Source::open(environment, choice, texts, progress)?.fit(texts, progress)?.1)
+}
