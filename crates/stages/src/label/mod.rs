@@ -3,6 +3,7 @@
 pub mod adjudicate;
 pub mod agree;
 pub mod annotate;
+mod duplicates;
 pub mod export;
 pub mod import;
 pub mod queue;
