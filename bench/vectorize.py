@@ -61,10 +61,10 @@ def word2vec(program, lines, rounds, epochs, seeds):
             print(json.dumps({"what": name, "ours_words_per_s": a, "gensim_words_per_s": b, "ratio": a / b}), flush=True)
             if epochs:
                 subprocess.check_output([program, "word2vec", lines, name, "2", str(epochs), out])
-                print(json.dumps({"what": f"{name} quality", "ours": quality(KeyedVectors.load_word2vec_format(str(out), binary=True))}), flush=True)
-                for seed in range(seeds):
-                    model = Word2Vec(sentences, sg=sg, epochs=epochs, seed=seed + 1, **settings)
-                    print(json.dumps({"what": f"{name} quality", "gensim_seed": seed + 1, "gensim": quality(model.wv)}), flush=True)
+                we = quality(KeyedVectors.load_word2vec_format(str(out), binary=True))
+                they = [quality(Word2Vec(sentences, sg=sg, epochs=epochs, seed=seed + 1, **settings).wv) for seed in range(seeds)]
+                mean = {key: sum(q[key] for q in they) / seeds for key in we}
+                print(json.dumps({"what": f"{name} quality", "ours": we, "gensim_mean": mean, "gensim": they}), flush=True)
 
 
 def main():

@@ -37,7 +37,7 @@ fn schema_text() -> String {
 fn tidy(root: &Path) -> Result<(), Vec<String>> {
     let mut problems = Vec::new();
     let mut files = Vec::new();
-    for folder in ["crates", "xtask"] {
+    for folder in ["crates", "fuzz", "xtask"] {
         rust_files(&root.join(folder), &mut files);
     }
     files.sort();

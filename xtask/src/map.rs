@@ -42,6 +42,7 @@ const MAY_DEPEND_ON: &[(&str, &[&str])] = &[
         ],
     ),
     ("tunesmith", &["stages"]),
+    ("fuzz", &["containers", "dataset", "documents", "vectorize"]),
     ("xtask", &["recipe"]),
 ];
 

@@ -95,9 +95,9 @@ pub fn run(
     each: &mut dyn FnMut(IngestEvent),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<IngestReport> {
-    let (files, passed_over) = collect(&options.paths)?;
+    let Found { files, passed_over, unreadable } = collect(&options.paths)?;
     each(IngestEvent::Found(files.len()));
-    let mut report = IngestReport { passed_over, ..IngestReport::default() };
+    let mut report = IngestReport { passed_over, failed: unreadable, ..IngestReport::default() };
     let settings = settings(options, recogniser);
     let threads = rayon::current_num_threads().max(1);
     let pool = rayon::ThreadPoolBuilder::new()
@@ -340,48 +340,88 @@ fn settings(options: &IngestOptions, recogniser: Option<&dyn Recogniser>) -> Str
     format!("reader {READER_VERSION}; encoding {encoding}; ocr {ocr}")
 }
 
-/// All files under the given paths, sorted, each once; and how many files of directories are of no known kind.
-fn collect(paths: &[PathBuf]) -> Result<(Vec<PathBuf>, usize)> {
-    let mut files = BTreeSet::new();
-    let mut passed_over = 0;
-    let mut seen = BTreeSet::new();
+/// What lies under the given paths.
+#[derive(Default)]
+struct Found {
+    /// Files to read, sorted, each once.
+    files: BTreeSet<PathBuf>,
+    /// Files of directories that are of no known kind, or no files (pipes, devices).
+    passed_over: usize,
+    /// Directories that cannot be looked into.
+    unreadable: Vec<Failed>,
+}
+
+/// Whether the given paths are there: asked before a store is made for them.
+///
+/// # Errors
+/// The first that is not, or that is neither a file nor a directory.
+pub fn check_paths(paths: &[PathBuf]) -> Result<()> {
     for path in paths {
         let kind = std::fs::metadata(path).map_err(|e| DocumentError::io(path, "read", e))?;
-        if !kind.is_dir() {
-            files.insert(path.clone());
+        if !kind.is_dir() && !kind.is_file() {
+            return Err(DocumentError::Unreadable { path: path.clone(), reason: "is neither a file nor a directory".into() });
+        }
+    }
+    Ok(())
+}
+
+fn collect(paths: &[PathBuf]) -> Result<Found> {
+    check_paths(paths)?;
+    let mut found = Found::default();
+    let mut seen = BTreeSet::new();
+    for path in paths {
+        if !path.is_dir() {
+            found.files.insert(path.clone());
             continue;
         }
         let mut directories = vec![path.clone()];
         while let Some(directory) = directories.pop() {
             // A link that leads back to a directory above must not lead round for ever.
-            let real = std::fs::canonicalize(&directory).map_err(|e| DocumentError::io(&directory, "read", e))?;
-            if !seen.insert(real) {
-                continue;
-            }
-            let entries = std::fs::read_dir(&directory).map_err(|e| DocumentError::io(&directory, "read", e))?;
-            for entry in entries {
-                let entry = entry.map_err(|e| DocumentError::io(&directory, "read", e))?.path();
+            let entries = std::fs::canonicalize(&directory)
+                .and_then(|real| if seen.insert(real) { std::fs::read_dir(&directory).map(Some) } else { Ok(None) });
+            let entries = match entries {
+                Ok(Some(entries)) => entries,
+                Ok(None) => continue,
+                Err(e) => {
+                    found.unreadable.push(Failed { file: name_of(&directory), page: None, reason: format!("cannot be looked into: {e}") });
+                    continue;
+                }
+            };
+            for entry in entries.flatten().map(|e| e.path()) {
                 let hidden = entry.file_name().is_some_and(|n| n.to_string_lossy().starts_with(['.', '~']));
                 if hidden {
                     continue;
                 }
+                // A pipe would be waited for; a dangling link is named when it is read.
+                let odd = std::fs::metadata(&entry).is_ok_and(|m| !m.is_file() && !m.is_dir());
                 if entry.is_dir() {
                     directories.push(entry);
-                } else if Format::from_name(&entry).is_some() {
-                    files.insert(entry);
+                } else if Format::from_name(&entry).is_some() && !odd {
+                    found.files.insert(entry);
                 } else {
-                    passed_over += 1;
+                    found.passed_over += 1;
                 }
             }
         }
     }
-    Ok((files.into_iter().collect(), passed_over))
+    Ok(found)
 }
 
-/// The name in the store: the path as it was given, with forward slashes, without `./`.
+/// The name in the store: the path as it was given, with forward slashes, without `./`; bytes that are no text and control characters are
+/// written as `\xFF`, so that no two files share a name and every name fits a line.
 fn name_of(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('\\', "/");
-    text.strip_prefix("./").unwrap_or(&text).to_owned()
+    let mut name = String::new();
+    for chunk in path.as_os_str().as_encoded_bytes().utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '\\' if cfg!(windows) => name.push('/'),
+                c if c.is_control() => name.extend(c.to_string().bytes().map(|b| format!("\\x{b:02X}"))),
+                c => name.push(c),
+            }
+        }
+        name.extend(chunk.invalid().iter().map(|b| format!("\\x{b:02X}")));
+    }
+    name.strip_prefix("./").map(str::to_owned).unwrap_or(name)
 }
 
 fn load(path: &Path) -> std::result::Result<Vec<u8>, String> {
@@ -429,6 +469,29 @@ mod tests {
         let file = store.find("sub/a.txt").unwrap();
         assert_eq!(store.blocks(&file).unwrap()[0].text, "changed");
         assert_eq!(IngestReport { unchanged: 0, ..first }.failed, second.failed);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn pipes_are_passed_over_and_odd_names_stay_apart() {
+        use std::os::unix::ffi::OsStrExt;
+        let dir = tempfile::tempdir().unwrap();
+        let docs = dir.path().join("docs");
+        std::fs::create_dir(&docs).unwrap();
+        for name in [&b"a\xFF.txt"[..], b"a\xFE.txt", b"two\nlines.txt", "合 同.txt".as_bytes()] {
+            std::fs::write(docs.join(std::ffi::OsStr::from_bytes(name)), "text").unwrap();
+        }
+        std::os::unix::fs::symlink("..", docs.join("up")).unwrap();
+        // A socket stands for all that is no file: nothing of it can be read, and opening a pipe would wait for ever.
+        let _socket = std::os::unix::net::UnixListener::bind(docs.join("s.txt")).unwrap();
+        let mut store = Store::create(&dir.path().join("store")).unwrap();
+        let report = ingest(&mut store, &docs);
+        assert_eq!((report.files, report.failed.len()), (4, 0), "{report:?}");
+        assert!(report.passed_over >= 1);
+        let names: Vec<String> = store.files().unwrap().into_iter().map(|f| f.name.rsplit('/').next().unwrap().to_owned()).collect();
+        assert_eq!(names, ["a\\xFE.txt", "a\\xFF.txt", "two\\x0Alines.txt", "合 同.txt"]);
+        let error = run(&mut store, &IngestOptions { paths: vec![docs.join("s.txt")], ..Default::default() }, None, &mut |_| {}, &|| false);
+        assert!(error.unwrap_err().to_string().contains("neither a file"));
     }
 
     #[test]

@@ -223,7 +223,13 @@ fn scans_are_recognised() {
         return;
     }
     let truth = truth();
-    let cases = [("en-one.pdf", 5.0, 0.01, "eng"), ("zh-one.pdf", -5.0, 0.03, "chi_sim")];
+    let cases = [
+        ("en-one.pdf", 5.0, 0.01, "eng"),
+        ("zh-one.pdf", -5.0, 0.03, "chi_sim"),
+        // Two columns: what counts here is the order as well.
+        ("en-two.pdf", -5.0, 0.01, "eng"),
+        ("zh-two.pdf", 5.0, 0.03, "chi_sim"),
+    ];
     std::thread::scope(|scope| {
         for (name, degrees, bound, language) in cases {
             let (tesseract, truth) = (&tesseract, &truth);

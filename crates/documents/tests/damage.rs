@@ -125,6 +125,108 @@ fn bombs_are_refused() {
     assert!(read("a.docx", zip.finish().unwrap().into_inner()).unwrap_err().to_string().contains("nest"));
 }
 
+/// A stream of bytes, which need not be text.
+fn binary_pdf(objects: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = b"%PDF-1.7\n".to_vec();
+    let mut offsets = Vec::new();
+    for (i, object) in objects.iter().enumerate() {
+        offsets.push(out.len());
+        out.extend([format!("{} 0 obj\n", i + 1).as_bytes(), object, b"\nendobj\n"].concat());
+    }
+    let start = out.len();
+    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
+    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
+    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
+    out
+}
+
+fn bytes_stream(dictionary: &str, data: &[u8]) -> Vec<u8> {
+    [format!("<< {dictionary} /Length {} >>\nstream\n", data.len()).as_bytes(), data, b"\nendstream"].concat()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn pages_that_unpack_without_end_are_named_and_stop_no_other() {
+    let head = || {
+        vec![
+            b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+            b"<< /Type /Pages /Kids [3 0 R 5 0 R] /Count 2 >>".to_vec(),
+            page(4).into_bytes(),
+            stream("", "BT /F 12 Tf 20 200 Td (A good page) Tj ET").into_bytes(),
+        ]
+    };
+    // Three megabytes of blanks again and again: no stream is too large, but what the page says is.
+    let many = format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents [{}] >>", "6 0 R ".repeat(200));
+    let mut objects = head();
+    objects.extend([many.into_bytes(), bytes_stream("/Filter /FlateDecode", &deflate(&vec![b' '; 3 << 20]))]);
+    let got = read("a.pdf", binary_pdf(&objects)).unwrap();
+    assert_eq!(got.blocks[0].text, "A good page");
+    assert!(got.pages[1].reason.as_ref().unwrap().contains("unpack"), "{:?}", got.pages[1]);
+    // A stream by itself too large, in two layers under another spelling.
+    let bomb = deflate(&[129, 0].repeat((600 << 20) / 128));
+    assert!(bomb.len() < 100_000);
+    let mut objects = head();
+    objects.extend([page(6).into_bytes(), bytes_stream("/Filter [/#46lateDecode /RunLengthDecode]", &bomb)]);
+    let error = read("a.pdf", binary_pdf(&objects)).unwrap_err();
+    assert!(error.to_string().contains("unpacks"), "{error}");
+}
+
+/// Draws nothing: what is asked of it is whether it was asked.
+struct Draws;
+
+impl documents::import::pdf::Recogniser for Draws {
+    fn recognise(
+        &self,
+        reader: &dyn documents::pdf::PagedReader,
+        page: usize,
+        _: (f32, f32),
+        _: &str,
+    ) -> Result<documents::import::pdf::Recognised, String> {
+        reader.raster(page, 300.0).map(|_| Default::default())
+    }
+
+    fn settings(&self) -> String {
+        "draws".into()
+    }
+}
+
+#[test]
+fn pictures_of_absurd_sizes_are_not_drawn() {
+    let drawn = |image: Vec<u8>, content: &str| {
+        let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R /Resources << /XObject << /X 5 0 R >> >> >>";
+        let objects = [
+            b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
+            b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
+            page.as_bytes().to_vec(),
+            stream("", content).into_bytes(),
+            image,
+        ];
+        let got = ingest::read(Path::new("a.pdf"), binary_pdf(&objects), &ReadOptions::default(), Some(&Draws), &|_| {}).unwrap();
+        got.pages[0].reason.clone().unwrap_or_default()
+    };
+    let image = |more: &str, data: &[u8]| {
+        bytes_stream(&format!("/Type /XObject /Subtype /Image /BitsPerComponent 8 /ColorSpace /DeviceGray {more}"), data)
+    };
+    let whole = "q 300 0 0 300 0 0 cm /X Do Q";
+    let jpeg = b"\xFF\xD8\xFF\xC0\x00\x0B\x08\xFF\xFF\xFF\xFF\x01\x01\x11\x00\xFF\xD9";
+    assert!(drawn(image("/Width 65535 /Height 65535 /Filter /DCTDecode", jpeg), whole).contains("65535 x 65535"));
+    let mut jpeg2000 = b"\xFF\x4F\xFF\x51\x00\x2F\x00\x00".to_vec();
+    jpeg2000.extend([0, 1, 0, 0, 0, 1, 0, 0]);
+    assert!(drawn(image("/Width 10 /Height 10 /Filter /JPXDecode", &jpeg2000), whole).contains("65536 x 65536"));
+    let fax = "/Width 10 /Height 10 /Filter /CCITTFaxDecode /DecodeParms << /Columns 1000000 /Rows 1000000 >>";
+    assert!(drawn(image(fax, b"\0\0"), whole).contains("pixels"));
+    assert!(drawn(image("/Width 100000 /Height 100000 /Filter /JBIG2Decode", b"\0\0"), whole).contains("pixels"));
+    let plain = image("/Width 4 /Height 4", b"0123456789abcdef");
+    assert!(!drawn(plain.clone(), whole).contains("needs"), "an ordinary one is drawn");
+    // One small picture, and a page that paints itself over.
+    assert!(drawn(plain, &format!("{whole} {}", "0 0 300 300 re f ".repeat(4000))).contains("paints itself over"));
+}
+
 #[test]
 fn ten_thousand_pages_are_read() {
     let kids: Vec<String> = (0..10_000).map(|i| format!("{} 0 R", i + 5)).collect();

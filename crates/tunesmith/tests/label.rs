@@ -509,6 +509,64 @@ fn status_tells_what_more_labels_should_bring() {
 }
 
 #[test]
+fn near_duplicates_leave_one_the_one_that_people_labelled() {
+    let bench = Bench::new();
+    let words = |n: usize| (0..60).map(|i| format!("w{}", (i * 7 + n * 1000) % 997)).collect::<Vec<_>>().join(" ");
+    let mut rows: Vec<Value> = (0..20).map(|n| json!({"text": words(n)})).collect();
+    // A word changed; spaces and capitals; letter for letter; and the labelled one comes last.
+    rows.push(json!({"text": words(3).replacen("w3 ", "other ", 1) + " more"}));
+    rows.push(json!({"text": words(4).to_uppercase().replace(' ', "  ")}));
+    rows.push(json!({"text": words(5), "label": "x"}));
+    bench.write("rows.jsonl", rows.iter().map(|r| format!("{r}\n")).collect::<String>());
+    import(&bench, "jsonl", "rows.jsonl", &[]);
+    let report = export(&bench, "jsonl", "out.jsonl", &["--near-duplicates", ".8"]);
+    assert_eq!(
+        (report["documents"].as_u64(), report["duplicates"].as_u64(), report["labelled"].as_u64()),
+        (Some(20), Some(3), Some(1)),
+        "{report}"
+    );
+    let report = export(&bench, "jsonl", "equal.jsonl", &["--near-duplicates", "1"]);
+    assert_eq!(report["duplicates"], 1, "{report}");
+    let all = export(&bench, "jsonl", "all.jsonl", &[]);
+    assert!(all["documents"] == 23 && all.get("duplicates").is_none(), "{all}");
+    bench.refused(&["label", "export", "jsonl", "--store", "store", "--output", "q", "--near-duplicates", ".2"], &["between 0.5"]);
+}
+
+/// A store of documents from everywhere: whatever format they are written in, importing that again adds nothing.
+#[test]
+fn exports_of_a_mixed_store_add_nothing_when_they_come_back() {
+    let bench = Bench::new();
+    for (format, file) in [
+        ("brat", "brat"),
+        ("doccano", "doccano.jsonl"),
+        ("prodigy", "prodigy.jsonl"),
+        ("label-studio", "label-studio.json"),
+        ("labelbox", "labelbox.ndjson"),
+        ("conll", "conll2003.txt"),
+        ("conll", "bioes.txt"),
+        ("csv", "doccano.csv"),
+    ] {
+        import(&bench, format, &fixture(file), &[]);
+    }
+    let documents = status(&bench)["documents"].as_u64().unwrap();
+    for (format, file) in [
+        ("brat", "out"),
+        ("conll", "out.txt"),
+        ("csv", "out.csv"),
+        ("doccano", "out.jsonl"),
+        ("jsonl", "ours.jsonl"),
+        ("label-studio", "out.json"),
+        ("prodigy", "prodigy.jsonl"),
+    ] {
+        export(&bench, format, file, &[]);
+        let again = import(&bench, format, file, &[]);
+        assert_eq!((again["documents"].as_u64(), again["labels"].as_u64()), (Some(0), Some(0)), "{format}: {again}");
+        let read = again["read"]["rows"].as_u64().unwrap();
+        assert!(read >= documents, "{format}: {read} of {documents} came back: {again}");
+    }
+}
+
+#[test]
 fn mistakes_are_named() {
     let bench = Bench::new();
     bench.refused(&["label", "status", "--store", "none"], &["none: there is no labels.db in it", "label import"]);

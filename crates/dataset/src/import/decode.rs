@@ -160,8 +160,10 @@ impl Read for Newlines {
 pub(crate) fn not_utf8(bytes: &[u8]) -> String {
     let at = std::str::from_utf8(bytes).err().map_or(0, |e| e.valid_up_to());
     let fits = |label: &'static Encoding| !label.decode_without_bom_handling(bytes).1;
-    let hint =
-        if fits(encoding_rs::GB18030) { "; if it is Chinese, say `encoding: gb18030`" } else { "; name its encoding with `encoding:`" };
+    let hint = match fits(encoding_rs::GB18030) {
+        true => "; if it is Chinese, say `encoding: gb18030` (on the command line: --encoding gb18030)",
+        false => "; name its encoding with `encoding:` (on the command line: --encoding)",
+    };
     format!("not UTF-8 at byte {} of the line{hint}", at + 1)
 }
 

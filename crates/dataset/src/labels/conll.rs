@@ -310,19 +310,51 @@ pub fn document(block: Block, scheme: Scheme, options: &ReadOptions, keys: &mut 
     Document { row: keys.key(None, block.line), text, native, statements, ..Document::default() }
 }
 
+/// How the documents of a file are laid out: they must agree, or the file cannot be read again.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// What was seen: columns a line, `-DOCSTART-` lines, tabs.
+    first: Option<(usize, bool, bool)>,
+    /// They differ, or a document has not one sentence and no line to begin it.
+    mixed: bool,
+}
+
+impl Shape {
+    /// Takes in a document.
+    pub fn see(&mut self, document: &Document) {
+        let native = native_of(&document.native, Format::Conll);
+        let start = native.is_some_and(|n| n.contains_key("start"));
+        let (columns, sentences) = match native {
+            Some(native) => {
+                let tokens = own_tokens(&document.text, native.get("columns"));
+                (tokens.iter().flatten().map(|(_, columns)| columns.len()).max().unwrap_or(1), tokens.len())
+            }
+            None => (1, cut(&document.text, &[], &mut Losses::default()).len()),
+        };
+        let shape = (columns, start, native.is_none_or(|n| n.contains_key("tab")));
+        self.mixed |= *self.first.get_or_insert(shape) != shape || (!start && sentences != 1);
+    }
+}
+
 /// The lines of a document.
-pub fn write(document: &Document, current: Option<&Statement>, scheme: Option<Scheme>, losses: &mut Losses) -> String {
+pub fn write(document: &Document, current: Option<&Statement>, scheme: Option<Scheme>, shape: Shape, losses: &mut Losses) -> String {
     let native = native_of(&document.native, Format::Conll);
     let own = native.and_then(|n| n.get("scheme")).and_then(Value::as_str).and_then(Scheme::of_name);
-    let scheme = scheme.or(own).unwrap_or(Scheme::Iob2);
-    let tab = native.is_none_or(|n| n.contains_key("tab"));
+    // One file has one scheme, too.
+    let scheme = scheme.or(own.filter(|_| !shape.mixed)).unwrap_or(Scheme::Iob2);
+    let tab = shape.mixed || native.is_none_or(|n| n.contains_key("tab"));
     let spans = current.map_or_else(Vec::new, |statement| flat(statement, losses));
-    let sentences = match native {
+    let mut sentences = match native {
         Some(native) => own_tokens(&document.text, native.get("columns")),
         None => cut(&document.text, &spans, losses),
     };
     let mut out = String::new();
-    if let Some(start) = native.and_then(|n| n.get("start")).and_then(Value::as_str) {
+    if shape.mixed {
+        out.push_str("-DOCSTART-\tO\n\n");
+        let further = sentences.iter().flatten().map(|(_, columns)| columns.len().saturating_sub(1)).sum();
+        losses.add("columns", further, "documents of several sources lie in the file: they share token and tag alone");
+        sentences.iter_mut().flatten().for_each(|(_, columns)| columns.truncate(1));
+    } else if let Some(start) = native.and_then(|n| n.get("start")).and_then(Value::as_str) {
         out.push_str(start);
         out.push_str("\n\n");
     }

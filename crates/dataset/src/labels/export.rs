@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use super::conll::Scheme;
+use super::conll::{Scheme, Shape};
 use super::csv::Columns;
 use super::import::ReadOptions;
 use super::jsonl::Detail;
@@ -43,6 +43,7 @@ pub struct Writer {
     out: Option<BufWriter<File>>,
     options: WriteOptions,
     columns: Columns,
+    shape: Shape,
     /// Rows that keep the order of the file that they came from.
     rows: Vec<(u64, String)>,
     names: BTreeSet<String>,
@@ -107,18 +108,22 @@ impl Writer {
             Some(BufWriter::new(File::create(&part).map_err(|e| Error::io(&part, e))?))
         };
         let path = path.to_owned();
-        let (columns, rows, names, losses) = (Columns::default(), Vec::new(), BTreeSet::new(), Losses::default());
-        Ok(Writer { format, kind, path, out, options, columns, rows, names, last: None, written: 0, losses })
+        let (columns, shape, rows, names, losses) = (Columns::default(), Shape::default(), Vec::new(), BTreeSet::new(), Losses::default());
+        Ok(Writer { format, kind, path, out, options, columns, shape, rows, names, last: None, written: 0, losses })
     }
 
-    /// Whether [`Writer::see`] must be told of every document before the first is written: a table needs its columns.
+    /// Whether [`Writer::see`] must be told of every document before the first is written: a table needs its columns, CoNLL one layout.
     pub fn looks_ahead(&self) -> bool {
-        self.kind == Kind::Table
+        self.kind == Kind::Table || self.format == Format::Conll
     }
 
     /// Takes in what a document needs.
     pub fn see(&mut self, document: &Document, current: Option<&Statement>) {
-        self.columns.see(document, current);
+        if self.format == Format::Conll {
+            self.shape.see(document);
+        } else {
+            self.columns.see(document, current);
+        }
     }
 
     /// Writes a document; `current` are the labels that count, for formats that have room for one opinion.
@@ -151,7 +156,7 @@ impl Writer {
                 format!("{}{task}", if self.written == 0 { "[\n" } else { ",\n" })
             }
             Kind::Lines => match self.format {
-                Format::Conll => conll::write(document, current, self.options.scheme, losses),
+                Format::Conll => conll::write(document, current, self.options.scheme, self.shape, losses),
                 Format::Doccano => serde_json::Value::Object(doccano::write(document, current, losses)).to_string() + "\n",
                 _ => serde_json::Value::Object(jsonl::write(document, current, self.options.detail)).to_string() + "\n",
             },

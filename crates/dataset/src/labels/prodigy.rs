@@ -230,7 +230,22 @@ pub fn write(document: &Document, losses: &mut Losses) -> Vec<(Option<u64>, Map<
     if document.statements.is_empty() {
         return vec![(None, base(document, native_of(&document.native, Format::Prodigy)))];
     }
-    document.statements.iter().map(|s| (s.place, row(document, s, losses))).collect()
+    let mut rows: Vec<(Option<u64>, Map<String, Value>)> =
+        document.statements.iter().map(|s| (s.place, row(document, s, losses))).collect();
+    // Several rows without Prodigy's own hashes would be read as so many documents.
+    if rows.len() > 1 && rows.iter().all(|(_, row)| !row.contains_key("_input_hash") && !row.contains_key("_task_hash")) {
+        let input = fnv(&[&document.row, "\0", &document.text]);
+        for (i, (_, row)) in rows.iter_mut().enumerate() {
+            row.insert("_input_hash".into(), input.into());
+            row.insert("_task_hash".into(), fnv(&[&document.row, "\0", &i.to_string()]).into());
+        }
+    }
+    rows
+}
+
+/// A number of 31 bits for a text (FNV-1a), as Prodigy's hashes are.
+fn fnv(parts: &[&str]) -> u32 {
+    parts.iter().flat_map(|p| p.bytes()).fold(0x811C_9DC5u32, |h, b| (h ^ u32::from(b)).wrapping_mul(0x0100_0193)) >> 1
 }
 
 fn base(document: &Document, native: Option<&Map<String, Value>>) -> Map<String, Value> {

@@ -15,14 +15,17 @@ use hayro::hayro_interpret::{
     BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache, InterpreterSettings, RenderContent,
     SoftMask, TransformExt, interpret_page,
 };
-use hayro::hayro_syntax::object::{Array, Dict, Rect as PdfRect, String as PdfString};
+use hayro::hayro_syntax::object::{Array, Dict, Object, Rect as PdfRect, Stream, String as PdfString};
 use hayro::hayro_syntax::page::{Page, Rotation};
-use hayro::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
+use hayro::hayro_syntax::{DecryptionError, Filter, LoadPdfError, Pdf};
 use hayro::kurbo::{Affine, BezPath, PathEl, Point, Rect, Shape};
 use hayro::{PixmapSettings, RenderCache, RenderSettings};
 
-use super::{Direction, Glyph, Gray, PagedReader, RawLink, RawPage, bombs};
+use super::bombs::{self, Packing};
+use super::{Direction, Glyph, Gray, PagedReader, RawLink, RawPage};
 use crate::block::BBox;
+
+mod scale;
 
 /// Operations of one page; a dense map has some hundred thousand.
 const MAX_OPERATIONS: u64 = 5_000_000;
@@ -35,6 +38,8 @@ const RULE: f64 = 3.0;
 /// Longest side of a page that is drawn, pixels: a page of a square metre stays within memory.
 const MAX_PIXELS: f32 = 12_000.0;
 
+/// Bytes that a page's content may unpack to: the densest map has some ten MB.
+const MAX_CONTENT: u64 = 256 << 20;
 /// What ends a page that goes on without end; carried by unwinding, never seen outside.
 struct TooMuch(String);
 
@@ -60,6 +65,8 @@ pub fn open(bytes: Vec<u8>, passwords: &[String]) -> Result<Box<dyn PagedReader>
         let opened = catch_unwind(AssertUnwindSafe(|| Pdf::new_with_password(data, password)));
         last = match opened {
             Ok(Ok(pdf)) => {
+                let looked = catch_unwind(AssertUnwindSafe(|| check_streams(&pdf)));
+                looked.unwrap_or_else(|_| Err("too damaged: the reader gave up on its objects".into())).map_err(OpenError::Damaged)?;
                 let declared = catch_unwind(AssertUnwindSafe(|| declared_pages(&pdf))).unwrap_or(None);
                 return Ok(Box::new(Reader { pdf, declared }));
             }
@@ -73,6 +80,42 @@ pub fn open(bytes: Vec<u8>, passwords: &[String]) -> Result<Box<dyn PagedReader>
         }
     }
     Err(last)
+}
+
+/// The filters of a stream up to the one that makes pixels of bytes.
+fn packings(stream: &Stream<'_>) -> Vec<Packing> {
+    let packing = |filter: &Filter| match filter {
+        Filter::FlateDecode => Some(Packing::Flate),
+        Filter::LzwDecode => Some(Packing::Lzw),
+        Filter::RunLengthDecode => Some(Packing::RunLength),
+        Filter::Ascii85Decode => Some(Packing::Ascii85),
+        Filter::AsciiHexDecode => Some(Packing::Hex),
+        _ => None,
+    };
+    let filters = stream.filters();
+    filters.iter().skip_while(|f| **f == Filter::Crypt).map_while(packing).collect()
+}
+
+/// Every stream as the reader will unpack it: deciphered, its filters resolved.
+fn check_streams(pdf: &Pdf) -> Result<(), String> {
+    for object in pdf.objects() {
+        let Object::Stream(stream) = object else { continue };
+        let filters = packings(&stream);
+        if !filters.is_empty() {
+            bombs::check_stream(&stream.raw_data(), &filters)?;
+        }
+    }
+    Ok(())
+}
+
+/// What a page draws, unpacked: one stream, or many after each other (or one many times).
+fn check_content(page: &Page<'_>) -> Result<(), String> {
+    let streams: Vec<Stream<'_>> = match page.raw().get::<Stream<'_>>(b"Contents".as_slice()) {
+        Some(stream) => vec![stream],
+        None => page.raw().get::<Array<'_>>(b"Contents".as_slice()).map(|a| a.iter::<Stream<'_>>().collect()).unwrap_or_default(),
+    };
+    let part = |i: usize| (streams[i].raw_data(), packings(&streams[i]));
+    bombs::check_together(streams.len(), part, MAX_CONTENT).map_err(|e| format!("its content: {e}"))
 }
 
 fn declared_pages(pdf: &Pdf) -> Option<usize> {
@@ -114,6 +157,7 @@ impl PagedReader for Reader {
         let scale = (dpi / 72.0).min(MAX_PIXELS / width.max(height).max(1.0));
         let settings = PixmapSettings { x_scale: scale, y_scale: scale, bg_color: hayro::vello_cpu::color::palette::css::WHITE };
         let draw = || {
+            scale::weigh(page)?;
             let pixmap =
                 hayro::render(page, &RenderCache::new(), &settings_for(RenderContent::all()), &RenderSettings::default(), &settings);
             let (width, height) = (usize::from(pixmap.width()), usize::from(pixmap.height()));
@@ -123,9 +167,9 @@ impl PagedReader for Reader {
                 .iter()
                 .map(|p| ((u32::from(p.r) * 299 + u32::from(p.g) * 587 + u32::from(p.b) * 114 + 500) / 1000) as u8)
                 .collect();
-            Gray { width, height, pixels }
+            Ok(Gray { width, height, pixels })
         };
-        catch_unwind(AssertUnwindSafe(draw)).map_err(|panic| reason(panic.as_ref()))
+        catch_unwind(AssertUnwindSafe(draw)).unwrap_or_else(|panic| Err(reason(panic.as_ref())))
     }
 }
 
@@ -152,6 +196,7 @@ fn read_page<'a>(page: &'a Page<'a>, cache: &InterpreterCache<'a>) -> Result<Raw
         Rotation::Flipped => 180,
         Rotation::FlippedHorizontal => 270,
     };
+    check_content(page)?;
     let contents = page.raw().contains_key(b"Contents".as_slice());
     if contents && page.page_stream().is_none() {
         return Err("its content cannot be unpacked".into());

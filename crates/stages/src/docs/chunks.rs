@@ -222,7 +222,7 @@ impl Report {
             out.push_str(&format!("\n  left out: {}: {}", dropped.file, dropped.reason));
         }
         if self.over_size > 0 {
-            out.push_str(&format!("\n{} hold one sentence or table row that is longer than --size", plural(self.over_size, "chunk")));
+            out.push_str(&format!("\n{} longer than --size: one sentence or table row that is not cut", plural(self.over_size, "chunk")));
         }
         if let Some(output) = &self.output {
             out.push_str(&format!("\nwritten to {output}"));

@@ -42,6 +42,7 @@ pub struct Report(pub documents::IngestReport);
 /// # Errors
 /// A path that does not exist, a store that cannot be written, a stop.
 pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
+    documents::ingest::check_paths(&job.paths)?;
     let mut store = Store::create(&job.store)?;
     let options = IngestOptions {
         paths: job.paths.clone(),

@@ -13,6 +13,7 @@ use dataset::labels::{Format, Losses, Lost};
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::duplicates::{self, Duplicates};
 use super::{hash, shown_id};
 use crate::error::{Result, StageError};
 use crate::progress::{Progress, Unit};
@@ -36,6 +37,8 @@ pub struct Job {
     pub split: Option<[f64; 3]>,
     /// Which rows fall where.
     pub seed: u64,
+    /// Of documents that are alike from this similarity on (0.5 to 1) keep one.
+    pub near_duplicates: Option<f32>,
 }
 
 /// What scripts may rely on.
@@ -49,6 +52,9 @@ pub struct Report {
     pub labelled: usize,
     /// Documents whose labels are in dispute: they are written without.
     pub unresolved: usize,
+    /// Documents left out because another one says (nearly) the same, with `--near-duplicates`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duplicates: Option<usize>,
     /// What the format could not say.
     pub lost: Vec<Lost>,
     /// Rows of each part, with `--split`.
@@ -75,9 +81,23 @@ pub struct Parts {
 /// If there is no store, the format cannot be written, or the system refuses.
 pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     let mut store = Store::existing(&job.store)?;
-    if let Some(shares) = job.split {
-        return split(job, shares, &mut store, progress);
+    let doubles = match job.near_duplicates {
+        Some(near) => duplicates::find(&store, near, job.labelled || job.split.is_some())?,
+        None => Duplicates::default(),
+    };
+    if doubles.equal + doubles.near > 0 {
+        progress.note(&format!("left out {} documents equal to another one and {} nearly so", doubles.equal, doubles.near));
     }
+    let mut report = match job.split {
+        Some(shares) => split(job, shares, &mut store, &doubles, progress)?,
+        None => whole(job, &mut store, &doubles, progress)?,
+    };
+    report.duplicates = job.near_duplicates.map(|_| doubles.documents.len());
+    Ok(report)
+}
+
+/// One file (of brat: a directory) of all documents.
+fn whole(job: &Job, store: &mut Store, doubles: &Duplicates, progress: &mut dyn Progress) -> Result<Report> {
     let mut options = WriteOptions { scheme: job.scheme, ..WriteOptions::default() };
     if let Some(separator) = &job.separator {
         options.separator.clone_from(separator);
@@ -87,7 +107,7 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     if writer.looks_ahead() {
         store.each(&mut |entry| {
             let now = current(&entry.document.statements, &entry.actions);
-            if !job.labelled || now.resolved().is_some() {
+            if !doubles.documents.contains(&entry.id) && (!job.labelled || now.resolved().is_some()) {
                 writer.see(&entry.document, now.resolved());
             }
             Ok(())
@@ -99,6 +119,9 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     let mut losses = Losses::default();
     store.each(&mut |mut entry| {
         progress.advance(1);
+        if doubles.documents.contains(&entry.id) {
+            return Ok(());
+        }
         let now = current(&entry.document.statements, &entry.actions);
         report.unresolved += usize::from(matches!(now, Current::Tied(_)));
         if job.labelled && now.resolved().is_none() {
@@ -122,7 +145,7 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     let reading = writer.read_options();
     losses.extend(writer.finish()?);
     if let Some(written) = written {
-        remember(&mut store, job.format, &job.output, &reading, written)?;
+        remember(store, job.format, &job.output, &reading, written)?;
     }
     report.lost = losses.list();
     Ok(report)
@@ -190,13 +213,16 @@ fn remember(
 }
 
 /// Three files of rows to train on.
-fn split(job: &Job, shares: [f64; 3], store: &mut Store, progress: &mut dyn Progress) -> Result<Report> {
+fn split(job: &Job, shares: [f64; 3], store: &mut Store, doubles: &Duplicates, progress: &mut dyn Progress) -> Result<Report> {
     if job.format != Format::Jsonl {
         return Err(StageError::input("--split writes rows to train on: `label export jsonl --split .8,.1,.1`"));
     }
     let mut split = Split::default();
     let mut report = Report { output: job.output.clone(), ..Report::default() };
     store.each(&mut |entry| {
+        if doubles.documents.contains(&entry.id) {
+            return Ok(());
+        }
         match current(&entry.document.statements, &entry.actions) {
             Current::Resolved(statement, basis) => split.add(Row {
                 document: entry.id,

@@ -81,7 +81,7 @@ pub struct Counts {
 /// # Errors
 /// If the file cannot be read at all; what was committed before stays, and importing again goes on from there.
 pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
-    let import = dataset::labels::import::open(job.format, &job.path, &job.options)?;
+    let mut import = dataset::labels::import::open(job.format, &job.path, &job.options)?;
     let fresh = job.dry_run && !job.store.join(::annotate::store::FILE).exists();
     let mut store = if fresh { Store::in_memory()? } else { Store::open(&job.store)? };
     let mut source = job.source.clone().unwrap_or_else(|| import.name());
@@ -91,6 +91,11 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     {
         progress.note(&format!("this is the export {name:?} of this very store"));
         source = name;
+        if job.options.separator.is_none() {
+            // Tables of ours part several labels by what `label export` puts there.
+            let separator = Some(dataset::labels::export::WriteOptions::default().separator);
+            import = dataset::labels::import::open(job.format, &job.path, &ReadOptions { separator, ..job.options.clone() })?;
+        }
     }
     let mut report = Report { repair: import.repair(), source: source.clone(), dry_run: job.dry_run, ..Report::default() };
     if let Some(way) = &report.repair {

@@ -3,8 +3,12 @@
 pub mod adjudicate;
 pub mod agree;
 pub mod annotate;
+<<<<<<< HEAD
 pub mod choose;
 pub mod chunks;
+=======
+mod duplicates;
+>>>>>>> proof
 pub mod export;
 pub mod import;
 mod learn;

@@ -37,13 +37,15 @@ reason}], repair, read {rows, statements, labels, spans, relations}, source, dry
   tunesmith label export doccano --store project --output labels.jsonl
   tunesmith label export brat --store project --output corpus/
   tunesmith label export conll --scheme bioes --store project --output train.txt
-  tunesmith label export jsonl --split .8,.1,.1 --store project --output data/
+  tunesmith label export jsonl --split .8,.1,.1 --near-duplicates .9 --store project --output data/
 
 Untouched brat documents get their original bytes. prodigy, label-studio and jsonl say who said what; the others have
 room for the current labels: what was adjudicated, else what most people say, else what a model says. With --split,
-rows of one document stay together and val.jsonl and test.jsonl hold labels of people only.
+rows of one document stay together and val.jsonl and test.jsonl hold labels of people only. --near-duplicates keeps one of
+documents that share that much of their three-word runs (Chinese: five characters): one that people labelled, if there is.
 
-JSON keys: output, documents, labelled, unresolved, lost [{what, count, reason}], split {train, val, test, left_out}")]
+JSON keys: output, documents, labelled, unresolved, duplicates (with --near-duplicates), lost [{what, count, reason}], split
+{train, val, test, left_out}")]
     Export(Export),
     /// Label documents in the terminal, by keys
     #[command(after_help = "Examples:
@@ -438,6 +440,9 @@ pub struct Export {
     /// Which rows fall where
     #[arg(long, default_value_t = 42)]
     pub seed: u64,
+    /// Of documents that are alike keep one: 0.9 is nearly the same words, 1 equal texts
+    #[arg(long, value_name = "SHARE")]
+    pub near_duplicates: Option<f32>,
 }
 
 #[derive(Debug, Args)]

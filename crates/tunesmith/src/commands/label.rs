@@ -185,6 +185,7 @@ fn export(context: &Context, args: &Export) -> Result<()> {
         separator: args.label_separator.clone(),
         split,
         seed: args.seed,
+        near_duplicates: args.near_duplicates,
     };
     let report = stages::label::export::run(&job, &mut context.screen())?;
     if context.json {
@@ -205,6 +206,9 @@ fn export(context: &Context, args: &Export) -> Result<()> {
                 plural(parts.left_out, "row")
             ));
         }
+    }
+    if let Some(duplicates) = report.duplicates {
+        output::line(format_args!("left out {} that another one says already", plural(duplicates, "document")));
     }
     if report.unresolved > 0 {
         output::line(format_args!(

@@ -17,7 +17,15 @@ const LONGEST: usize = 10_000;
 pub fn word2vec(path: &Path) -> Result<WordVectors> {
     let file = File::open(path).map_err(VectorizeError::io(path, "read"))?;
     let bytes = file.metadata().map_err(VectorizeError::io(path, "read"))?.len();
-    let mut input = BufReader::with_capacity(1 << 18, file);
+    word2vec_from(path, bytes, file)
+}
+
+/// The same from anything that gives `bytes` bytes; `path` stands in errors.
+///
+/// # Errors
+/// As [`word2vec`].
+pub fn word2vec_from(path: &Path, bytes: u64, input: impl Read) -> Result<WordVectors> {
+    let mut input = BufReader::with_capacity(1 << 18, input);
     let mut first = Vec::new();
     (&mut input).take(100).read_until(b'\n', &mut first).map_err(VectorizeError::io(path, "read"))?;
     let header = || VectorizeError::file(path, 1, "the first line is not `number-of-words numbers-of-a-vector`");
@@ -59,7 +67,7 @@ impl Entries<'_> {
     }
 }
 
-fn peek(input: &mut BufReader<File>) -> std::io::Result<Vec<u8>> {
+fn peek(input: &mut BufReader<impl Read>) -> std::io::Result<Vec<u8>> {
     Ok(input.fill_buf()?.to_vec())
 }
 

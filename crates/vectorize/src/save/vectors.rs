@@ -22,6 +22,16 @@ pub enum VectorFormat {
 /// # Errors
 /// A word with white space in it, which neither form can hold; what the system refuses.
 pub fn word2vec(path: &Path, vectors: &WordVectors, format: VectorFormat) -> Result<()> {
+    let mut file = AtomicFile::create(path)?;
+    word2vec_to(&mut file, path, vectors, format)?;
+    Ok(file.commit()?)
+}
+
+/// The same into anything; `path` stands in errors.
+///
+/// # Errors
+/// As [`word2vec`].
+pub fn word2vec_to(out: &mut impl Write, path: &Path, vectors: &WordVectors, format: VectorFormat) -> Result<()> {
     if let Some(i) = vectors.words().iter().position(|w| w.is_empty() || w.contains([' ', '\n', '\r', '\t'])) {
         return Err(VectorizeError::file(
             path,
@@ -29,28 +39,26 @@ pub fn word2vec(path: &Path, vectors: &WordVectors, format: VectorFormat) -> Res
             format!("the word {:?} holds white space, which the format cannot", vectors.words()[i]),
         ));
     }
-    let mut file = AtomicFile::create(path)?;
-    let write = |file: &mut AtomicFile| -> std::io::Result<()> {
-        writeln!(file, "{} {}", vectors.len(), vectors.dim())?;
+    let write = |out: &mut dyn Write| -> std::io::Result<()> {
+        writeln!(out, "{} {}", vectors.len(), vectors.dim())?;
         for (i, word) in vectors.words().iter().enumerate() {
-            file.write_all(word.as_bytes())?;
+            out.write_all(word.as_bytes())?;
             match format {
                 VectorFormat::Text => {
                     for v in vectors.row(i as u32) {
-                        write!(file, " {v}")?;
+                        write!(out, " {v}")?;
                     }
                 }
                 VectorFormat::Binary => {
-                    file.write_all(b" ")?;
+                    out.write_all(b" ")?;
                     for v in vectors.row(i as u32) {
-                        file.write_all(&v.to_le_bytes())?;
+                        out.write_all(&v.to_le_bytes())?;
                     }
                 }
             }
-            file.write_all(b"\n")?;
+            out.write_all(b"\n")?;
         }
         Ok(())
     };
-    write(&mut file).map_err(VectorizeError::io(path, "write"))?;
-    Ok(file.commit()?)
+    write(out).map_err(VectorizeError::io(path, "write"))
 }

@@ -1,0 +1,4 @@
+//! `label_files` for `cargo +nightly fuzz run fuzz_label_files`; without it the ordinary driver, see `fuzz/src/main.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::libfuzzer!("label_files");

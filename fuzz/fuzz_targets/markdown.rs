@@ -1,0 +1,4 @@
+//! `markdown` for `cargo +nightly fuzz run fuzz_markdown`; without it the ordinary driver, see `fuzz/src/main.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::libfuzzer!("markdown");

@@ -1,0 +1,4 @@
+//! `pdf` for `cargo +nightly fuzz run fuzz_pdf`; without it the ordinary driver, see `fuzz/src/main.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::libfuzzer!("pdf");

@@ -1,0 +1,4 @@
+//! `picture` for `cargo +nightly fuzz run fuzz_picture`; without it the ordinary driver, see `fuzz/src/main.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::libfuzzer!("picture");

@@ -1,0 +1,4 @@
+//! `text` for `cargo +nightly fuzz run fuzz_text`; without it the ordinary driver, see `fuzz/src/main.rs`.
+#![cfg_attr(fuzzing, no_main)]
+
+fuzz::libfuzzer!("text");
