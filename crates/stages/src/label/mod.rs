@@ -3,12 +3,9 @@
 pub mod adjudicate;
 pub mod agree;
 pub mod annotate;
-<<<<<<< HEAD
 pub mod choose;
 pub mod chunks;
-=======
 mod duplicates;
->>>>>>> proof
 pub mod export;
 pub mod import;
 mod learn;
