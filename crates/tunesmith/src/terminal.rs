@@ -29,7 +29,7 @@ fn keys(annotating: &mut Annotating) -> Result<()> {
     let fail = |e: io::Error| StageError::Work { message: format!("the terminal: {e}"), help: None };
     loop {
         let (width, height) = size().unwrap_or((80, 24));
-        draw(&annotating.screen(width.into()), height.into()).map_err(fail)?;
+        draw(&annotating.screen(width.into()).fit(usize::from(height).saturating_sub(1))).map_err(fail)?;
         let Event::Key(pressed) = event::read().map_err(fail)? else { continue };
         if pressed.kind == KeyEventKind::Release {
             continue;
@@ -72,19 +72,10 @@ impl Drop for Raw {
     }
 }
 
-fn draw(screen: &Screen, height: usize) -> io::Result<()> {
+fn draw(screen: &Screen) -> io::Result<()> {
     let mut out = io::stdout().lock();
     queue!(out, cursor::MoveTo(0, 0), Clear(ClearType::All))?;
-    // A text longer than the screen loses its middle, never the choices below it.
-    let lines = &screen.lines;
-    let skipped = lines.len().saturating_sub(height.saturating_sub(2));
-    let tail = lines.len().min(height / 2);
-    let kept = lines.len() - tail - skipped.min(lines.len() - tail);
-    let shown = lines[..kept].iter().chain(&lines[lines.len() - tail..]);
-    for (i, line) in shown.enumerate() {
-        if skipped > 0 && i == kept {
-            queue!(out, Print("…\r\n"))?;
-        }
+    for line in &screen.lines {
         for piece in line {
             match piece.style {
                 Style::Plain => {}

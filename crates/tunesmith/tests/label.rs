@@ -303,6 +303,11 @@ fn chunks_of_documents_become_rows_that_know_their_place() {
     assert_eq!((&lost[0]["what"], &lost[0]["count"]), (&json!("documents"), &json!(1)));
     let copies = chunked(&bench, &["--size", "40", "--source", "other"]);
     assert!(copies["documents"].as_u64() > first["documents"].as_u64());
+    // Chunks that came as a file are the same rows.
+    let other = ingested();
+    other.ok(&["docs", "chunks", "--store", "store", "--size", "40", "--output", "c.jsonl"]);
+    assert_eq!(import(&other, "jsonl", "c.jsonl", &[])["documents"], first["documents"]);
+    assert_eq!(chunked(&other, &[])["documents"], 0);
     bench.refused(&["label", "import", "chunks", "in", "--store", "store"], &["takes no file", "docs ingest in"]);
     bench.refused(&["label", "import", "chunks", "--annotator", "kim", "--store", "store"], &["--annotator", "no labels"]);
     bench.refused(&["label", "import", "chunks", "--store", "nowhere"], &["no store of documents", "docs ingest"]);
@@ -376,7 +381,9 @@ fn labels_follow_their_text_through_another_cleaning() {
         }
     }
     assert_eq!((new.len(), phones), (old.len(), 2));
-    // Again there is nothing to do.
+    // Again there is nothing to do; and the chunks of the former cleaning do not come back.
+    assert_eq!(chunked(&bench, &[])["documents"], 0);
+    assert_eq!(status(&bench), now);
     let again = migrate(&[]);
     assert_eq!((&again["documents"], &again["labels"], &again["action"]), (&json!(0), &json!(0), &Value::Null));
     // A queue from before, filled in by somebody else meanwhile, is not lost: it waits, and is carried the next time.

@@ -61,6 +61,15 @@ impl Store {
         self.aside.get(&document).copied()
     }
 
+    /// What stands in the place of a document that was put aside, by way of others that were put aside since; `None` if nothing does.
+    pub fn heir(&self, document: i64) -> Option<i64> {
+        let mut heir = self.aside.get(&document)?.successor;
+        while let Some(next) = heir.and_then(|h| self.aside.get(&h)) {
+            heir = next.successor;
+        }
+        heir
+    }
+
     /// What the standings come to: of each document the last one whose action was not undone. Where all were undone, a document is what it
     /// was before the first: one that was brought in was not there.
     pub(super) fn standing(&self) -> Result<BTreeMap<i64, Aside>> {
@@ -117,6 +126,7 @@ mod tests {
         store.bring_in(newer, again).unwrap();
         store.put_aside(new, Some(newer), again).unwrap();
         assert_eq!(visible(&store), ["newer"]);
+        assert_eq!((store.heir(old), store.heir(new), store.heir(newer)), (Some(newer), Some(newer), None));
         store.undo(again, 3).unwrap();
         assert_eq!(visible(&store), ["new"]);
         store.undo(moved, 4).unwrap();

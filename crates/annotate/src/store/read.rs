@@ -160,6 +160,18 @@ impl Store {
         })
     }
 
+    /// Rows of all other sources that say where their text was cut from, each with its source.
+    ///
+    /// # Errors
+    /// If the database refuses.
+    pub fn rows_elsewhere(&self, source: &str) -> Result<Vec<(String, String)>> {
+        self.run(|c| {
+            let mut query = c.prepare("SELECT row, source FROM documents WHERE source <> ? AND provenance IS NOT NULL ORDER BY id DESC")?;
+            let rows = query.query_map([source], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.collect()
+        })
+    }
+
     /// What was cut from the files of these hashes: rows (those that were put aside too), and labels that were said of them.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! `tunesmith label import chunks --store DIR`: the chunks of the documents in the same directory as rows that wait for a label. They are
 //! cut as `docs chunks` cuts them, and know their file, page and range.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use ::annotate::Store;
@@ -42,20 +42,33 @@ struct Rows<'s> {
     report: Report,
     /// Ids of the chunks that there are.
     ids: BTreeSet<String>,
+    /// Sources under which chunks are known already: a file that `docs chunks` wrote was imported.
+    elsewhere: BTreeMap<String, String>,
     changed: usize,
 }
 
 impl Rows<'_> {
     fn add(&mut self, chunk: &Chunk) -> Result<()> {
-        let document = document(chunk);
+        let mut document = document(chunk);
+        document.known_as = self.elsewhere.get(&document.row).map(|source| (source.clone(), document.row.clone()));
         let added = self.store.add(self.source, &document, self.action)?;
+        let mut new = added.new;
         if added.aside {
-            // Put aside by another cut: the user cuts as before.
-            self.store.bring_in(added.document, self.action)?;
+            match self.store.heir(added.document) {
+                // Another cleaning of it stands, and goes on to.
+                Some(heir) => {
+                    self.ids.insert(self.store.entry(heir)?.document.row);
+                }
+                // Put aside by another cut: the user cuts as before.
+                None => {
+                    self.store.bring_in(added.document, self.action)?;
+                    new = true;
+                }
+            }
         }
-        self.changed += usize::from(added.new || added.aside);
-        self.ids.insert(document.row.clone());
-        count(&mut self.report, &document, added.new || added.aside, &[]);
+        self.changed += usize::from(new);
+        count(&mut self.report, &document, new, &[]);
+        self.ids.insert(document.row);
         Ok(())
     }
 
@@ -111,7 +124,8 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     store.begin()?;
     let action = store.act("import", now(), &json!({"format": "chunks", "source": source}))?;
     let report = Report { source: source.to_owned(), dry_run: job.dry_run, ..Report::default() };
-    let mut rows = Rows { store: &mut store, source, action, report, ids: BTreeSet::new(), changed: 0 };
+    let elsewhere = if job.source.is_none() { store.rows_elsewhere(source)?.into_iter().collect() } else { BTreeMap::new() };
+    let mut rows = Rows { store: &mut store, source, action, report, ids: BTreeSet::new(), elsewhere, changed: 0 };
     let done = fill(environment, cutting.as_ref(), &mut documents, &mut rows, &mut losses, job.dry_run, progress);
     let (report, changed) = (std::mem::take(&mut rows.report), rows.changed);
     match done {

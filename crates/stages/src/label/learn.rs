@@ -53,7 +53,7 @@ impl Gather {
 
     /// The question on which most is known; of equals the first by name.
     pub fn finish(self) -> Known {
-        let best = self.questions.iter().map(|(_, rows)| rows.len()).max().unwrap_or(0);
+        let best = self.questions.values().map(Vec::len).max().unwrap_or(0);
         let Some((question, rows)) = self.questions.into_iter().find(|(_, rows)| rows.len() == best) else {
             return Known { others: self.settled, ..Known::default() };
         };

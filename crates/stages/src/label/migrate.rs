@@ -189,7 +189,7 @@ impl Work {
                 continue;
             }
             let said: Vec<Statement> = last_words(&entry.document.statements, &entry.actions).into_iter().map(|(_, s)| s).collect();
-            let carried = migrate(&[row.start..row.end], &row.from, &target.maps).ranges.into_iter().next().flatten();
+            let carried = moves([row.start, row.end], &row.from, &target.maps);
             let place = carried.filter(|_| target.dropped.is_none()).and_then(|r| points.byte_range(&r).map(|bytes| (r, bytes)));
             let Some((range, bytes)) = place else {
                 let reason = match &target.dropped {
@@ -231,10 +231,7 @@ impl Work {
         }
         let words = last_words(&entry.document.statements, &entry.actions).into_iter();
         let said: Vec<Statement> = words.filter(|(i, _)| entry.actions[*i] > aside.action).map(|(_, s)| s).collect();
-        let mut heir = aside.successor;
-        while let Some(next) = heir.and_then(|h| store.aside(h)) {
-            heir = next.successor;
-        }
+        let heir = store.heir(id);
         let of = |losses: &mut Losses, reason: &str| losses.add("labels", said.iter().map(|s| s.labels.len()).sum(), reason);
         let Some(heir) = heir else {
             of(&mut self.losses, "said of rows in whose place nothing stands");
@@ -273,7 +270,7 @@ impl Work {
     ) -> Result<()> {
         let start = number_of(entry, "start").unwrap_or_default();
         let inside = |[s, e]: Range| -> Option<Range> {
-            let found = migrate(&[start + s..start + e], from, maps).ranges.into_iter().next()??;
+            let found = moves([start + s, start + e], from, maps)?;
             (found.start >= place.start && found.end <= place.end).then(|| [found.start - place.start, found.end - place.start])
         };
         for statement in said {
@@ -298,6 +295,11 @@ struct Cut {
     end: usize,
     /// The maps of the cleaning.
     from: Vec<AlignMap>,
+}
+
+/// Where a stretch of one cleaned text is in another.
+fn moves([start, end]: Range, from: &[AlignMap], to: &[AlignMap]) -> Option<std::ops::Range<usize>> {
+    migrate(std::slice::from_ref(&(start..end)), from, to).ranges.into_iter().next().flatten()
 }
 
 /// Whether two cleanings did the same to a document; a step that changed nothing is no difference.

@@ -50,11 +50,12 @@ JSON keys: output, documents, labelled, unresolved, duplicates (with --near-dupl
     /// Label documents in the terminal, by keys
     #[command(after_help = "Examples:
   tunesmith label annotate --store project --classes neg,pos
-  tunesmith label annotate --store project --annotator kim --task spans
+  tunesmith label annotate --store project --annotator kim --task spans --classes PER,ORG
   tunesmith label annotate --store project --strategy uncertainty --limit 50
 
 A digit is a class (or a span's type), s passes a document over, u takes the last answer back, ? shows all keys. Every
 answer is in the store at once. Proposed spans (a machine's, or another annotator's) are accepted with y, rejected with x.
+d draws spans: arrows, w b e and Tab move by character, word and sentence, Space begins, a digit marks.
 
 JSON keys: answered, waiting, undone")]
     Annotate(Annotate),
