@@ -155,7 +155,7 @@ class Bench:
     def found(self, d, wrong, *more):
         """The share of the wrong labels in the top tenth of the list. A row is its line in the file."""
         self.run("label", "audit", d / "wrong.csv", "--output", d / "doubts.jsonl", *more)
-        ranked = [int(json.loads(line)["origin"].rsplit(":", 1)[1]) for line in (d / "doubts.jsonl").read_text(encoding="utf-8").splitlines()]
+        ranked = [int(json.loads(line)["origin"].rsplit(":", 1)[1]) for line in (d / "doubts.jsonl").read_text(encoding="utf-8").split("\n") if line]
         return len(wrong & set(ranked[: len(ranked) // 10])) / len(wrong)
 
     def audit(self):
