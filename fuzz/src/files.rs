@@ -53,6 +53,10 @@ pub fn word2vec(bytes: &[u8]) -> Outcome {
             let words = vectors.words().len();
             for form in [VectorFormat::Text, VectorFormat::Binary] {
                 let mut out = Vec::new();
+                // Numbers whose bytes all happen to be ASCII can look like text: no trained vector is made of such.
+                if form == VectorFormat::Binary && vectors.values().iter().take(vectors.dim()).all(|v| v.to_le_bytes().is_ascii()) {
+                    continue;
+                }
                 // What cannot be written so that it comes back is refused.
                 if word2vec_to(&mut out, name, &vectors, form).is_err() {
                     continue;
