@@ -221,6 +221,13 @@ fn a_knowledge_base_proposes_and_people_dispose() {
     let distant = ["label", "distant", "kb", "--store", "project", "--json"];
     let first = bench.json(&distant);
     assert_eq!((&first["store"]["documents"], &first["precision"]["spans"]["reviewed"]), (&3.into(), &0.into()));
+    // The queue brings the candidates along, ready to be copied.
+    bench.json(&["label", "queue", "--n", "4", "--store", "project", "--output", "todo.jsonl", "--json"]);
+    let todo = String::from_utf8(bench.read("todo.jsonl")).unwrap();
+    let todo: Vec<Value> = todo.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let asked = todo.iter().find(|r| r["id"] == "1").unwrap();
+    assert_eq!(asked["proposed_spans"][1], json!({"id": "T2", "label": "ORG", "text": "艾克米公司", "start": 4, "end": 9}));
+    assert_eq!(asked["proposed_relations"][0]["args"][1], json!({"role": "to", "id": "T2"}));
     // A person goes through a file: the first document is right as it is, of the last one neither type is.
     bench.json(&["label", "export", "jsonl", "--store", "project", "--output", "review.jsonl", "--json"]);
     let review = String::from_utf8(bench.read("review.jsonl")).unwrap();

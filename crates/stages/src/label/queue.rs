@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ::annotate::{Basis, Current, Store, current};
 use dataset::labels::export::{WriteOptions, Writer};
 use dataset::labels::jsonl::Detail;
-use dataset::labels::{Format, Label};
+use dataset::labels::{Body, Format, Label, Statement, surface};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub struct Report {
     pub uncertainty: Option<f64>,
 }
 
-/// Chooses and writes: each row has an empty `label` to fill in, `proposed` where a machine labelled it, and `queued` with why it is here.
+/// Chooses and writes: each row has an empty `label` to fill in, `proposed` (`proposed_spans`, `proposed_relations`) where a machine labelled it, and `queued` with why it is here.
 ///
 /// # Errors
 /// If there is no store, the strategy is unknown, or nothing waits.
@@ -71,6 +71,11 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         if let Current::Resolved(now, Basis::Model) = current(&entry.document.statements, &entry.actions) {
             let classes: Vec<Value> = now.labels.iter().filter_map(Label::class).map(Value::from).collect();
             entry.document.meta.insert("proposed".into(), classes.into());
+            for (key, list) in [("proposed_spans", spans(&entry.document.text, &now)), ("proposed_relations", relations(&now))] {
+                if !list.is_empty() {
+                    entry.document.meta.insert(key.into(), list.into());
+                }
+            }
         }
         let queued = json!({"strategy": choice.used, "score": row.score, "why": row.why});
         entry.document.meta.insert("queued".into(), queued);
@@ -90,4 +95,32 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         classes: choice.classes,
         uncertainty,
     })
+}
+
+/// Proposed spans as a row's `spans` are written: copied there, they are confirmed.
+fn spans(text: &str, now: &Statement) -> Vec<Value> {
+    let one = |label: &Label| {
+        let (kind, ranges) = label.span()?;
+        let said = json!({"id": label.id, "label": kind, "text": surface(text, ranges)});
+        let place = match ranges {
+            [[start, end]] => json!({"start": start, "end": end}),
+            several => json!({"ranges": several}),
+        };
+        let mut said = said.as_object().cloned().unwrap_or_default();
+        said.extend(place.as_object().cloned().unwrap_or_default());
+        Some(Value::from(said))
+    };
+    now.labels.iter().filter_map(one).collect()
+}
+
+/// Proposed relations as a row's `relations` are written.
+fn relations(now: &Statement) -> Vec<Value> {
+    let one = |label: &Label| match &label.body {
+        Body::Relation { label: kind, args } => {
+            let args: Vec<Value> = args.iter().map(|(role, id)| json!({"role": role, "id": id})).collect();
+            Some(json!({"id": label.id, "label": kind, "args": args}))
+        }
+        _ => None,
+    };
+    now.labels.iter().filter_map(one).collect()
 }
