@@ -53,12 +53,13 @@ pub fn word2vec(bytes: &[u8]) -> Outcome {
             let words = vectors.words().len();
             for form in [VectorFormat::Text, VectorFormat::Binary] {
                 let mut out = Vec::new();
-                // Numbers whose bytes all happen to be ASCII can look like text: no trained vector is made of such.
-                if form == VectorFormat::Binary && vectors.values().iter().take(vectors.dim()).all(|v| v.to_le_bytes().is_ascii()) {
-                    continue;
-                }
                 // What cannot be written so that it comes back is refused.
                 if word2vec_to(&mut out, name, &vectors, form).is_err() {
+                    continue;
+                }
+                // Numbers whose bytes happen to be a line of text look like one: no trained vector is made of such.
+                let first = out.split(|b| *b == b'\n').nth(1).unwrap_or_default();
+                if form == VectorFormat::Binary && std::str::from_utf8(first).is_ok() {
                     continue;
                 }
                 let again = word2vec_from(name, out.len() as u64, out.as_slice()).expect("our own file");
