@@ -157,6 +157,15 @@ pub fn current(statements: &[Statement], actions: &[i64]) -> Current {
     if tied { Current::Tied(statement) } else { Current::Resolved(statement, weakest) }
 }
 
+/// As [`current`], of what people and the adjudicator said alone.
+pub fn current_of_people(statements: &[Statement], actions: &[i64]) -> Current {
+    let people = |i: &usize| basis(statements[*i].author.kind) >= Basis::Human;
+    let chosen: Vec<usize> = (0..statements.len()).filter(people).collect();
+    let said: Vec<Statement> = chosen.iter().map(|&i| statements[i].clone()).collect();
+    let actions: Vec<i64> = chosen.iter().map(|&i| actions.get(i).copied().unwrap_or_default()).collect();
+    current(&said, &actions)
+}
+
 fn basis(kind: AuthorKind) -> Basis {
     match kind {
         AuthorKind::Adjudicator => Basis::Adjudicated,

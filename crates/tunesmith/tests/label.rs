@@ -249,6 +249,29 @@ fn from_chunks_over_two_annotators_to_a_trained_run() {
     }
 }
 
+#[test]
+fn what_is_held_out_holds_peoples_labels_only() {
+    let bench = Bench::new();
+    let row = |i: usize, rest: Value| {
+        let mut row = json!({"id": i.to_string(), "text": format!("Ann runs shop number {i}")});
+        row.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        row.to_string() + "\n"
+    };
+    let classes: String = (0..20).map(|i| row(i, json!({"label": (["a", "b"][i % 2])}))).collect();
+    let spans: String = (0..20).map(|i| row(i, json!({"spans": [{"id": "T1", "label": "PER", "start": 0, "end": 3}]}))).collect();
+    bench.write("classes.jsonl", classes);
+    bench.write("spans.jsonl", spans);
+    import(&bench, "jsonl", "classes.jsonl", &["--annotator", "kim", "--source", "rows"]);
+    import(&bench, "jsonl", "spans.jsonl", &["--author-kind", "model", "--annotator", "m1", "--source", "rows"]);
+    let report = export(&bench, "jsonl", "data", &["--split", ".6,.2,.2"]);
+    assert_eq!((&report["split"]["train"], &report["split"]["test"], &report["split"]["left_out"]), (&json!(12), &json!(4), &json!(0)));
+    assert_eq!(report["lost"][0]["count"], 8, "{report}");
+    for row in rows(&bench, "data/test.jsonl") {
+        assert!(row["label"].is_string() && row.get("spans").is_none(), "{row}");
+    }
+    assert!(rows(&bench, "data/train.jsonl").iter().all(|row| row["label"].is_string() && row["spans"][0]["label"] == "PER"));
+}
+
 /// A store of documents: English with a table and a telephone number, Chinese, and a text with a character that nobody sees.
 fn ingested() -> Bench {
     let bench = Bench::new();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::annotate::split::{Part, Row, Split};
 use ::annotate::store::{digest, text_hash};
-use ::annotate::{Basis, Current, Entry, Exported, Store, current};
+use ::annotate::{Current, Entry, Exported, Store, current, current_of_people};
 use dataset::labels::conll::Scheme;
 use dataset::labels::export::{WriteOptions, Writer, tells_all};
 use dataset::labels::jsonl::Detail;
@@ -224,17 +224,21 @@ fn split(job: &Job, shares: [f64; 3], store: &mut Store, doubles: &Duplicates, p
             return Ok(());
         }
         match current(&entry.document.statements, &entry.actions) {
-            Current::Resolved(statement, basis) => split.add(Row {
-                document: entry.id,
-                text_hash: text_hash(&entry.document.text),
-                file: entry
-                    .document
-                    .source
-                    .as_ref()
-                    .and_then(|s| ["sha256", "file"].iter().find_map(|k| s.get(*k)?.as_str().map(str::to_owned))),
-                class: statement.classes().next().unwrap_or_default().to_owned(),
-                human: basis >= Basis::Human,
-            }),
+            Current::Resolved(statement, _) => {
+                let people = current_of_people(&entry.document.statements, &entry.actions);
+                let statement = people.resolved().unwrap_or(&statement);
+                split.add(Row {
+                    document: entry.id,
+                    text_hash: text_hash(&entry.document.text),
+                    file: entry
+                        .document
+                        .source
+                        .as_ref()
+                        .and_then(|s| ["sha256", "file"].iter().find_map(|k| s.get(*k)?.as_str().map(str::to_owned))),
+                    class: statement.classes().next().unwrap_or_default().to_owned(),
+                    human: people.resolved().is_some(),
+                })
+            }
             Current::Tied(_) => report.unresolved += 1,
             Current::Unlabelled => {}
         }
@@ -253,7 +257,17 @@ fn split(job: &Job, shares: [f64; 3], store: &mut Store, doubles: &Duplicates, p
             if parts.get(&entry.id) != Some(&part) {
                 return Ok(());
             }
-            let now = current(&entry.document.statements, &entry.actions);
+            let mut now = current(&entry.document.statements, &entry.actions);
+            if part != Part::Train {
+                let said = |now: &Current| now.resolved().map_or(0, |s| s.labels.len());
+                let people = current_of_people(&entry.document.statements, &entry.actions);
+                losses.add(
+                    "labels",
+                    said(&now).saturating_sub(said(&people)),
+                    "machines' labels beside people's on rows that are held out",
+                );
+                now = people;
+            }
             place(&mut entry);
             writer.write(&entry.document, now.resolved())?;
             written.add(&entry, None);
