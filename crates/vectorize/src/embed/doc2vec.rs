@@ -120,10 +120,10 @@ fn pass(
         own.fill(0.0);
         worker.error = own;
         step(output, &worker.hidden, &mut worker.error, &worker.targets, rate, learn);
-        add(documents, document, &worker.error, share);
+        add(documents, document, &worker.error, 1.0);
         if learn {
             for j in 0..worker.around.len() {
-                add(input, worker.around[j], &worker.error, share);
+                add(input, worker.around[j], &worker.error, 1.0);
             }
         }
     }

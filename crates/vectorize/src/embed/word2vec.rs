@@ -204,9 +204,9 @@ fn cbow(worker: &mut Worker, input: &SharedRows, output: &SharedRows, noise: &No
     gather(input, &worker.around, share, &mut worker.hidden);
     worker.error.fill(0.0);
     step(output, &worker.hidden, &mut worker.error, &worker.targets, rate, true);
-    // gensim (cbow_mean) divides the step as the sum was divided.
+    // As the original and gensim: each word around makes the whole step, though the hidden vector is a mean.
     for i in 0..worker.around.len() {
-        add(input, worker.around[i], &worker.error, share);
+        add(input, worker.around[i], &worker.error, 1.0);
     }
 }
 
@@ -220,6 +220,22 @@ mod tests {
         let mut rng = Rng::keyed(3, &[]);
         let words = [["红", "橙", "黄", "绿", "蓝", "紫"], ["one", "two", "three", "four", "five", "six"]];
         (0..n).map(|i| (0..8).map(|_| words[i % 2][rng.below(6) as usize]).collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn every_word_of_a_window_makes_the_whole_step() {
+        let (input, output) = (random_rows(9, 20, 1, 1), random_rows(9, 20, 1, 2));
+        let mut worker = Worker::new(1, &[1], input.stride());
+        worker.around = vec![1, 2, 4];
+        let before = input.values();
+        cbow(&mut worker, &input, &output, &Noise::new(&[5; 9]), 0, 5, 0.5);
+        assert!(worker.error.iter().any(|e| *e != 0.0));
+        let after = input.values();
+        for (i, (old, new)) in before.chunks(20).zip(after.chunks(20)).enumerate() {
+            let whole = if [1, 2, 4].contains(&i) { 1.0 } else { 0.0 };
+            let wrong = (0..20).find(|&l| (new[l] - old[l] - whole * worker.error[l]).abs() > 1e-6);
+            assert_eq!(wrong, None, "word {i}");
+        }
     }
 
     #[test]
