@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use containers::{GgufFile, SafetensorsFile};
+use containers::{GgufFile, SafetensorsFile, TensorView};
 use documents::chunk::{Characters, ChunkOptions, Cleaned, cut};
 use documents::clean::{Cleaner, Draft, Duplicates, Form, HeadersFooters, Length, Pii, Pipeline, Step, Width};
 use documents::import::{ReadOptions, plain};
@@ -11,36 +11,25 @@ use documents::{block, ingest};
 
 use crate::{Outcome, outcome};
 
+/// What a file's tensors decode to.
+fn tensors<'a>(views: impl Iterator<Item = TensorView<'a>>) -> Outcome {
+    let (mut read, mut kinds) = (0, String::new());
+    for view in views {
+        assert_eq!(view.dtype.bytes_for(view.numel()), Some(view.data.len()));
+        read += usize::from(view.to_f32().is_ok());
+        kinds.push_str(&format!("{:?} {} ", view.dtype, view.name));
+    }
+    outcome(&kinds, &[read])
+}
+
 /// Tensors of a gguf file decode.
 pub fn gguf(bytes: &[u8]) -> Outcome {
-    match GgufFile::from_bytes("fuzz", bytes.to_vec()) {
-        Ok(file) => {
-            let (mut read, mut kinds) = (0, String::new());
-            for view in file.tensors() {
-                assert_eq!(view.dtype.bytes_for(view.numel()), Some(view.data.len()));
-                read += usize::from(view.to_f32().is_ok());
-                kinds.push_str(&format!("{:?} {} ", view.dtype, view.name));
-            }
-            outcome(&kinds, &[read])
-        }
-        Err(e) => outcome(&e.to_string(), &[]),
-    }
+    GgufFile::from_bytes("fuzz", bytes.to_vec()).map_or_else(|e| outcome(&e.to_string(), &[]), |file| tensors(file.tensors()))
 }
 
 /// Tensors of a safetensors file decode.
 pub fn safetensors(bytes: &[u8]) -> Outcome {
-    match SafetensorsFile::from_bytes("fuzz", bytes.to_vec()) {
-        Ok(file) => {
-            let (mut read, mut kinds) = (0, String::new());
-            for view in file.tensors() {
-                assert_eq!(view.dtype.bytes_for(view.numel()), Some(view.data.len()));
-                read += usize::from(view.to_f32().is_ok());
-                kinds.push_str(&format!("{:?} {} ", view.dtype, view.name));
-            }
-            outcome(&kinds, &[read])
-        }
-        Err(e) => outcome(&e.to_string(), &[]),
-    }
+    SafetensorsFile::from_bytes("fuzz", bytes.to_vec()).map_or_else(|e| outcome(&e.to_string(), &[]), |file| tensors(file.tensors()))
 }
 
 /// Word vectors, text or binary; written again in both forms they are the same.

@@ -158,6 +158,24 @@ fn prodigy_is_an_identity_with_every_annotator() {
 }
 
 #[test]
+fn brat_files_are_recounted_one_by_one() {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text, span) in [
+        ("fine", "😀 Ann ok", "T1\tP 2 5\tAnn\n"),
+        ("utf16", "😀 Bob ok", "T1\tP 3 6\tBob\n"),
+        // No way of counting fits both spans: nothing here is recounted.
+        ("torn", "😀 Eve and Kim", "T1\tP 3 6\tEve\nT2\tP 0 1\tKim\n"),
+    ] {
+        fs::write(dir.path().join(name).with_extension("txt"), text).unwrap();
+        fs::write(dir.path().join(name).with_extension("ann"), span).unwrap();
+    }
+    let found = read(Format::Brat, dir.path());
+    assert_eq!((found.repair.as_deref(), found.repaired, found.losses.count("spans")), (Some("UTF-16"), 1, 2), "{:?}", found.losses.list());
+    let of = |i: usize| found.documents[i].statements[0].labels.iter().filter_map(|l| l.span()).map(|s| s.1.to_vec()).collect::<Vec<_>>();
+    assert_eq!((of(0), of(2)), (vec![vec![[2, 5]]], vec![vec![[2, 5]]]));
+}
+
+#[test]
 fn prodigy_tokens_prove_offsets() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.jsonl");

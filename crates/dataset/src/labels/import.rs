@@ -1,6 +1,6 @@
 //! Files of labels to documents, one by one; the spans of the whole file are surveyed before any is used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -85,6 +85,8 @@ pub struct Import {
     path: PathBuf,
     options: ReadOptions,
     verdict: Verdict,
+    /// brat keeps a file of spans for each document: where the directory does not agree on one way of counting, these are its files'.
+    own: BTreeSet<Counting>,
 }
 
 /// Opens a file (of brat: a directory) and surveys its spans.
@@ -92,29 +94,46 @@ pub struct Import {
 /// # Errors
 /// If it cannot be read at all. Rows that cannot be used are told by [`Import::documents`].
 pub fn open(format: Format, path: &Path, options: &ReadOptions) -> Result<Import, Error> {
-    let mut import = Import { format, path: path.to_owned(), options: options.clone(), verdict: Verdict::AsIs };
+    let mut import = Import { format, path: path.to_owned(), options: options.clone(), verdict: Verdict::AsIs, own: BTreeSet::new() };
     let mut survey = Survey::default();
     let mut rows = import.raw()?;
     let mut losses = Losses::default();
     while let Some(row) = rows.next(&mut losses) {
         match row {
-            Ok(document) => survey.add(&document),
+            Ok(document) => {
+                survey.add(&document);
+                if let (Format::Brat, Verdict::Recount(counting)) = (format, alone(&document)) {
+                    import.own.insert(counting);
+                }
+            }
             Err(RowError::Bad(_)) => {}
             Err(RowError::File(error)) => return Err(error),
         }
     }
     import.verdict = survey.verdict();
+    if import.verdict != Verdict::AsIs {
+        import.own.clear();
+    }
     Ok(import)
 }
 
+/// What a document's spans say by themselves.
+fn alone(document: &Document) -> Verdict {
+    let mut survey = Survey::default();
+    survey.add(document);
+    survey.verdict()
+}
+
 impl Import {
-    /// How the file's offsets were counted, if it was not as we do and all spans agree on it.
+    /// How the file's offsets were counted, if it was not as we do and all spans agree on it; of brat, where only the spans of each file
+    /// do, all the ways.
     pub fn repair(&self) -> Option<String> {
         match self.verdict {
             // Labelbox names the last character: that is its way.
             Verdict::Recount(Counting::INCLUSIVE) if self.format == Format::Labelbox => None,
             Verdict::Recount(counting) => Some(counting.to_string()),
-            Verdict::AsIs => None,
+            Verdict::AsIs if self.own.is_empty() => None,
+            Verdict::AsIs => Some(self.own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         }
     }
 
@@ -130,7 +149,14 @@ impl Import {
     /// If the file cannot be opened again.
     pub fn documents(&self) -> Result<Documents, Error> {
         let counts = self.repair().is_some();
-        Ok(Documents { rows: self.raw()?, verdict: self.verdict, counts, repaired: 0, losses: Losses::default() })
+        Ok(Documents {
+            rows: self.raw()?,
+            verdict: self.verdict,
+            each: !self.own.is_empty(),
+            counts,
+            repaired: 0,
+            losses: Losses::default(),
+        })
     }
 
     fn raw(&self) -> Result<Box<dyn RawRows>, Error> {
@@ -179,6 +205,8 @@ impl Import {
 pub struct Documents {
     rows: Box<dyn RawRows>,
     verdict: Verdict,
+    /// Each document is judged by itself.
+    each: bool,
     counts: bool,
     /// How many spans were recounted so far.
     pub repaired: usize,
@@ -198,7 +226,8 @@ impl Iterator for Documents {
     fn next(&mut self) -> Option<Self::Item> {
         let mut row = self.rows.next(&mut self.losses)?;
         if let Ok(document) = &mut row {
-            let recounted = settle(document, self.verdict, &mut self.losses);
+            let verdict = if self.each { alone(document) } else { self.verdict };
+            let recounted = settle(document, verdict, &mut self.losses);
             self.repaired += if self.counts { recounted } else { 0 };
         }
         Some(row)
