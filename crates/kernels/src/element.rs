@@ -19,6 +19,8 @@ pub(crate) mod sealed {
     pub trait Lanes: Copy {
         unsafe fn load<S: Simd>(p: *const Self) -> S::V;
         unsafe fn store<S: Simd>(p: *mut Self, v: S::V);
+        /// Two vectors, one after the other.
+        unsafe fn store_two<S: Simd>(p: *mut Self, a: S::V, b: S::V);
         unsafe fn load_partial<S: Simd>(p: *const Self, n: usize) -> S::V;
         unsafe fn store_partial<S: Simd>(p: *mut Self, v: S::V, n: usize);
     }
@@ -31,6 +33,13 @@ pub(crate) mod sealed {
         #[inline(always)]
         unsafe fn store<S: Simd>(p: *mut f32, v: S::V) {
             unsafe { S::store(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_two<S: Simd>(p: *mut f32, a: S::V, b: S::V) {
+            unsafe {
+                S::store(p, a);
+                S::store(p.add(S::LANES), b);
+            }
         }
         #[inline(always)]
         unsafe fn load_partial<S: Simd>(p: *const f32, n: usize) -> S::V {
@@ -50,6 +59,10 @@ pub(crate) mod sealed {
         #[inline(always)]
         unsafe fn store<S: Simd>(p: *mut u16, v: S::V) {
             unsafe { S::store_bf16(p, v) }
+        }
+        #[inline(always)]
+        unsafe fn store_two<S: Simd>(p: *mut u16, a: S::V, b: S::V) {
+            unsafe { S::store_bf16_two(p, a, b) }
         }
         #[inline(always)]
         unsafe fn load_partial<S: Simd>(p: *const u16, n: usize) -> S::V {

@@ -29,6 +29,14 @@ pub trait Simd: Copy {
     unsafe fn load_bf16(p: *const u16) -> Self::V;
     /// Narrows as [`crate::element::Element::from_f32`] does.
     unsafe fn store_bf16(p: *mut u16, v: Self::V);
+    /// Narrows two vectors, one after the other.
+    #[inline(always)]
+    unsafe fn store_bf16_two(p: *mut u16, a: Self::V, b: Self::V) {
+        unsafe {
+            Self::store_bf16(p, a);
+            Self::store_bf16(p.add(Self::LANES), b);
+        }
+    }
     unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
     unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
@@ -383,6 +391,27 @@ mod x86 {
                 let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
                 let chosen = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x40_0000));
                 _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(chosen)));
+            }
+        }
+        #[inline(always)]
+        unsafe fn store_bf16_two(p: *mut u16, a: __m512, b: __m512) {
+            unsafe {
+                if _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(a, b) != 0 {
+                    Self::store_bf16(p, a);
+                    return Self::store_bf16(p.add(16), b);
+                }
+                let rounded = |v| {
+                    let bits = _mm512_castps_si512(v);
+                    let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+                    _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF)))
+                };
+                // The upper words of both.
+                let mut upper = [0u16; 32];
+                for l in 0..32 {
+                    upper[l] = 2 * l as u16 + 1;
+                }
+                let upper = _mm512_loadu_si512(upper.as_ptr().cast());
+                _mm512_storeu_si512(p.cast(), _mm512_permutex2var_epi16(rounded(a), upper, rounded(b)));
             }
         }
         #[inline(always)]

@@ -2,6 +2,7 @@
 
 use half::bf16;
 use kernels::cpu::Paths;
+use kernels::element::Element;
 use kernels::mat::{Acts, Mat, Mat16, MatMut, MatMut16, Out, Update};
 use kernels::pool::Arena;
 use kernels::product::{self, Bf16Panels, Epilogue, I8Panels, Weights};
@@ -32,7 +33,7 @@ fn close(a: &[f32], b: &[f64], tolerance: f64, what: &str) {
 }
 
 /// Rows, outputs, inputs.
-const SHAPES: [(usize, usize, usize); 12] = [
+const SHAPES: [(usize, usize, usize); 13] = [
     (0, 3, 5),
     (1, 1, 1),
     (1, 64, 2),
@@ -45,6 +46,8 @@ const SHAPES: [(usize, usize, usize); 12] = [
     (64, 192, 576),
     (131, 67, 300),
     (3, 1000, 16),
+    // More than one block of the inner dimension, either way.
+    (8, 1700, 1602),
 ];
 
 #[test]
@@ -120,6 +123,25 @@ fn what_follows_a_product() {
             assert_eq!(y[i * (n + 2) + n..(i + 1) * (n + 2)], old[i * (n + 2) + n..(i + 1) * (n + 2)], "between rows");
             assert_eq!(wide[i * (n + 2) + n..(i + 1) * (n + 2)], old[i * (n + 2) + n..(i + 1) * (n + 2)], "between rows");
         }
+    }
+}
+
+#[test]
+fn results_are_rounded_to_nearest_even() {
+    // Every upper half with every interesting lower half, as the residual of a product that is zero.
+    let lower = [0, 1, 0x7FFF, 0x8000, 0x8001, 0xFFFF];
+    let residual: Vec<f32> = (0..=0xFFFFu32).flat_map(|upper| lower.map(|l| f32::from_bits(upper << 16 | l))).collect();
+    let (m, n) = (residual.len() / 64, 64);
+    let (x, w) = (vec![0.0; m], vec![0.0; n]);
+    let w = Bf16Panels::new(Mat::new(&w, n, 1));
+    let e = Epilogue { residual: Some(Mat::new(&residual, m, n)), ..Epilogue::default() };
+    let expected: Vec<u16> = residual.iter().map(|&v| u16::from_f32(0.0 + v)).collect();
+    for paths in Paths::available() {
+        let mut y = vec![0xAAAA; m * n];
+        let x = Acts::F32(Mat::new(&x, m, 1));
+        product::nt_on(paths, Out::Bf16(MatMut16::new(&mut y, m, n)), x, Weights::Bf16(&w), &e, &Arena::new());
+        let wrong = y.iter().zip(&expected).position(|(y, e)| y != e);
+        assert_eq!(wrong.map(|i| (residual[i].to_bits(), y[i], expected[i])), None, "{}", paths.bf16.name());
     }
 }
 

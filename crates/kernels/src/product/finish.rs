@@ -1,7 +1,8 @@
-//! What happens to a tile of sums before it is stored.
+//! What happens to a tile of sums before it is stored: a few short passes over it while it lies in L1, each without a branch inside.
 
 use super::run::prefetch;
 use super::{Epilogue, PANEL};
+use crate::element::sealed::Lanes;
 use crate::mat::{Out, Update};
 use crate::simd::{Simd, dispatch, load_n, store_n};
 
@@ -64,14 +65,18 @@ impl Finish {
 
     /// Asks for what will be added to a tile of the output.
     pub(super) fn ahead(&self, (i, rows): (usize, usize), j: usize) {
-        for i in i..i + rows {
-            if !self.residual.is_null() {
-                prefetch(self.residual.wrapping_add(i * self.residual_stride + j).cast(), PANEL, 0, 1);
+        if !self.residual.is_null() {
+            for i in i..i + rows {
+                prefetch(self.residual.wrapping_add(i * self.residual_stride + j).cast(), PANEL);
             }
-            if self.add && self.out16.is_null() {
-                prefetch(self.out32.wrapping_add(i * self.stride + j).cast(), PANEL, 0, 1);
-            } else if self.add {
-                prefetch(self.out16.wrapping_add(i * self.stride + j).cast(), PANEL / 2, 0, 1);
+        }
+        if self.add && self.out16.is_null() {
+            for i in i..i + rows {
+                prefetch(self.out32.wrapping_add(i * self.stride + j).cast(), PANEL);
+            }
+        } else if self.add {
+            for i in i..i + rows {
+                prefetch(self.out16.wrapping_add(i * self.stride + j).cast(), PANEL / 2);
             }
         }
     }
@@ -83,20 +88,20 @@ impl Finish {
     }
 }
 
-/// `M` rows by `N` vectors at (`i`, `j`) of the output; `n` columns if `N` is 1.
+/// `M` rows by `N` vectors of the tile, in place: factors and the low-rank branch.
 #[inline(always)]
-unsafe fn part<S: Simd, const M: usize, const N: usize>(f: &Finish, acc: *const f32, i: usize, j: usize, n: usize) {
+unsafe fn scale_and_branch<S: Simd, const M: usize, const N: usize>(f: &Finish, acc: *mut f32, i: usize, j: usize) {
     unsafe {
-        let n = if N == 1 { n } else { S::LANES };
         let scale = S::splat(f.scale);
         let mut v = [[S::splat(0.0); N]; M];
         for c in 0..N {
-            let column = j + c * S::LANES;
             for r in 0..M {
                 v[r][c] = S::mul(S::load(acc.add(r * PANEL + c * S::LANES)), scale);
             }
-            if !f.column_scales.is_null() {
-                let s = load_n::<S>(f.column_scales.add(column), n);
+        }
+        if !f.column_scales.is_null() {
+            for c in 0..N {
+                let s = S::load(f.column_scales.add(j + c * S::LANES));
                 for r in 0..M {
                     v[r][c] = S::mul(v[r][c], s);
                 }
@@ -105,7 +110,7 @@ unsafe fn part<S: Simd, const M: usize, const N: usize>(f: &Finish, acc: *const 
         for l in 0..f.rank {
             let mut w = [S::splat(0.0); N];
             for c in 0..N {
-                w[c] = load_n::<S>(f.w.add(l * f.w_stride + j + c * S::LANES), n);
+                w[c] = S::load(f.w.add(l * f.w_stride + j + c * S::LANES));
             }
             for r in 0..M {
                 let u = S::splat(*f.u.add((i + r) * f.u_stride + l));
@@ -115,58 +120,127 @@ unsafe fn part<S: Simd, const M: usize, const N: usize>(f: &Finish, acc: *const 
             }
         }
         for c in 0..N {
-            let column = j + c * S::LANES;
-            let bias = if f.bias.is_null() { S::splat(0.0) } else { load_n::<S>(f.bias.add(column), n) };
             for r in 0..M {
-                let mut x = v[r][c];
-                if !f.residual.is_null() {
-                    x = S::add(x, load_n::<S>(f.residual.add((i + r) * f.residual_stride + column), n));
-                }
-                if !f.bias.is_null() {
-                    x = S::add(x, bias);
-                }
-                if f.out16.is_null() {
-                    let to = f.out32.add((i + r) * f.stride + column);
-                    if f.add {
-                        x = S::add(x, load_n::<S>(to, n));
-                    }
-                    store_n::<S>(to, x, n);
-                } else {
-                    let to = f.out16.add((i + r) * f.stride + column);
-                    if f.add {
-                        x = S::add(x, load_n::<S>(to, n));
-                    }
-                    store_n::<S>(to, x, n);
-                }
+                S::store(acc.add(r * PANEL + c * S::LANES), v[r][c]);
             }
         }
     }
 }
 
+/// Every row of a tile as wide as a panel, in place.
 #[inline(always)]
-unsafe fn finish_body<S: Simd>(f: &Finish, acc: *const f32, (i, rows): (usize, usize), (j, cols): (usize, usize)) {
+unsafe fn scale_and_branch_rows<S: Simd>(f: &Finish, acc: *mut f32, i: usize, rows: usize, j: usize) {
     unsafe {
-        let mut c = 0;
-        while c + 4 * S::LANES <= cols {
+        for c in (0..PANEL).step_by(4 * S::LANES) {
             let mut r = 0;
-            while r + 3 <= rows {
-                part::<S, 3, 4>(f, acc.add(r * PANEL + c), i + r, j + c, 0);
-                r += 3;
+            if S::LANES == 16 && rows == 6 {
+                scale_and_branch::<S, 6, 4>(f, acc.add(c), i, j + c);
+                r = 6;
             }
-            while r < rows {
-                part::<S, 1, 4>(f, acc.add(r * PANEL + c), i + r, j + c, 0);
-                r += 1;
+            while r + 2 <= rows {
+                scale_and_branch::<S, 2, 4>(f, acc.add(r * PANEL + c), i + r, j + c);
+                r += 2;
             }
-            c += 4 * S::LANES;
+            if r < rows {
+                scale_and_branch::<S, 1, 4>(f, acc.add(r * PANEL + c), i + r, j + c);
+            }
         }
-        while c < cols {
-            for r in 0..rows {
-                part::<S, 1, 1>(f, acc.add(r * PANEL + c), i + r, j + c, (cols - c).min(S::LANES));
+    }
+}
+
+/// Adds the row `from` to the tile's row `acc`.
+#[inline(always)]
+unsafe fn add_row<S: Simd>(acc: *mut f32, from: *const f32) {
+    unsafe {
+        for c in (0..PANEL).step_by(S::LANES) {
+            S::store(acc.add(c), S::add(S::load(acc.add(c)), S::load(from.add(c))));
+        }
+    }
+}
+
+/// Stores a row of the tile, or adds it to what is there.
+#[inline(always)]
+unsafe fn store_row<S: Simd, const ADD: bool, T: Lanes>(to: *mut T, acc: *const f32) {
+    unsafe {
+        for c in (0..PANEL).step_by(2 * S::LANES) {
+            let (mut a, mut b) = (S::load(acc.add(c)), S::load(acc.add(c + S::LANES)));
+            if ADD {
+                a = S::add(a, T::load::<S>(to.add(c)));
+                b = S::add(b, T::load::<S>(to.add(c + S::LANES)));
             }
-            c += S::LANES;
+            T::store_two::<S>(to.add(c), a, b);
+        }
+    }
+}
+
+/// The whole of it for one vector, of which `n` columns exist.
+#[inline(always)]
+unsafe fn border<S: Simd>(f: &Finish, acc: *const f32, i: usize, j: usize, n: usize) {
+    unsafe {
+        let mut x = S::mul(S::load(acc), S::splat(f.scale));
+        if !f.column_scales.is_null() {
+            x = S::mul(x, load_n::<S>(f.column_scales.add(j), n));
+        }
+        for l in 0..f.rank {
+            x = S::fma(S::splat(*f.u.add(i * f.u_stride + l)), load_n::<S>(f.w.add(l * f.w_stride + j), n), x);
+        }
+        if !f.residual.is_null() {
+            x = S::add(x, load_n::<S>(f.residual.add(i * f.residual_stride + j), n));
+        }
+        if !f.bias.is_null() {
+            x = S::add(x, load_n::<S>(f.bias.add(j), n));
+        }
+        if f.out16.is_null() {
+            let to = f.out32.add(i * f.stride + j);
+            if f.add {
+                x = S::add(x, load_n::<S>(to, n));
+            }
+            store_n::<S>(to, x, n);
+        } else {
+            let to = f.out16.add(i * f.stride + j);
+            if f.add {
+                x = S::add(x, load_n::<S>(to, n));
+            }
+            store_n::<S>(to, x, n);
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn finish_body<S: Simd>(f: &Finish, acc: *mut f32, (i, rows): (usize, usize), (j, cols): (usize, usize)) {
+    unsafe {
+        if cols < PANEL {
+            for r in 0..rows {
+                for c in (0..cols).step_by(S::LANES) {
+                    border::<S>(f, acc.add(r * PANEL + c), i + r, j + c, (cols - c).min(S::LANES));
+                }
+            }
+            return;
+        }
+        if f.rank > 0 || f.scale != 1.0 || !f.column_scales.is_null() {
+            scale_and_branch_rows::<S>(f, acc, i, rows, j);
+        }
+        if !f.residual.is_null() {
+            for r in 0..rows {
+                add_row::<S>(acc.add(r * PANEL), f.residual.add((i + r) * f.residual_stride + j));
+            }
+        }
+        if !f.bias.is_null() {
+            for r in 0..rows {
+                add_row::<S>(acc.add(r * PANEL), f.bias.add(j));
+            }
+        }
+        for r in 0..rows {
+            let (at, acc) = ((i + r) * f.stride + j, acc.add(r * PANEL));
+            match (f.out16.is_null(), f.add) {
+                (true, false) => store_row::<S, false, _>(f.out32.add(at), acc),
+                (true, true) => store_row::<S, true, _>(f.out32.add(at), acc),
+                (false, false) => store_row::<S, false, _>(f.out16.add(at), acc),
+                (false, true) => store_row::<S, true, _>(f.out16.add(at), acc),
+            }
         }
     }
 }
 dispatch!(
-    /// Stores rows `i..i + rows`, columns `j..j + cols` from the tile `acc` `[rows][PANEL]`.
-    pub(super) fn finish = finish_body(f: &Finish, acc: *const f32, rows: (usize, usize), cols: (usize, usize)));
+    /// Stores rows `i..i + rows`, columns `j..j + cols` from the tile `acc` `[rows][PANEL]`, whose contents are lost.
+    pub(super) fn finish = finish_body(f: &Finish, acc: *mut f32, rows: (usize, usize), cols: (usize, usize)));

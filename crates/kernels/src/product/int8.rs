@@ -9,7 +9,7 @@
 
 use super::bf16::round_up;
 use super::finish::Finish;
-use super::run::{Job, Left, Quant, Right, prefetch};
+use super::run::{Job, Left, Quant, Right};
 use super::tile::int8_tile;
 use super::{Epilogue, I8Panels, PANEL, turn8};
 use crate::cpu::{Int8Path, Isa};
@@ -153,10 +153,6 @@ unsafe impl Right for Packed<'_> {
     unsafe fn block(&self, p: usize, g: usize, _count: usize, _scratch: *mut u32) -> *const u32 {
         unsafe { self.0.data().as_ptr().add(p * self.0.panel_len() + g * PANEL) }
     }
-
-    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
-        prefetch(self.0.data().as_ptr().wrapping_add(p * self.0.panel_len() + g * PANEL), count * PANEL, part, parts);
-    }
 }
 
 /// Panels of the transposed weight.
@@ -170,14 +166,6 @@ unsafe impl Right for Turned<'_> {
     unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32 {
         unsafe { turn8::turned(self.isa, self.w.data().as_ptr(), self.w.cols().div_ceil(4), p, g, count, scratch) }
         scratch
-    }
-
-    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize) {
-        // Groups come in chunks of 16 from one panel each; a chunk's 16 fours of inputs lie together.
-        for chunk in 0..count.div_ceil(16) {
-            let at = (g / 16 + chunk) * self.w.panel_len() + p * 16 * PANEL;
-            prefetch(self.w.data().as_ptr().wrapping_add(at), 16 * PANEL, part, parts);
-        }
     }
 }
 

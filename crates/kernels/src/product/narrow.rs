@@ -29,10 +29,10 @@ fn panel(path: Bf16Path, out: MatMut, left: Left, b: &[u32], groups: usize, scal
                 let n = ROWS.min(first + count - i);
                 // SAFETY: the scratch has room for a tile; rows and groups exist; tasks store disjoint rows.
                 unsafe {
-                    let (a, acc) = (left.at(i, 0), scratch.cast());
+                    let (a, a_next, acc) = (left.at(i, 0), std::ptr::null(), scratch.cast());
                     let (a_scales, sums, a_scale_row) = (std::ptr::null(), std::ptr::null(), 0);
-                    let (a_row, a_group, b) = (left.row, left.group, b.as_ptr());
-                    let t = Tile { a, a_row, a_group, b, width, groups, acc, first: true, stream: false, a_scales, sums, a_scale_row };
+                    let (a_row, a_group, b, first, stream) = (left.row, left.group, b.as_ptr(), true, false);
+                    let t = Tile { a, a_next, a_row, a_group, b, width, groups, acc, first, stream, a_scales, sums, a_scale_row };
                     tile(n, &t);
                     finish(path.isa(), &finish_with, acc, (i, n), (0, cols));
                 }

@@ -7,10 +7,8 @@ use crate::cpu::Isa;
 use crate::par;
 use std::cell::RefCell;
 
-/// Rows of a task: its sums (64 KB) and activations stay in L2 while a panel's blocks pass through L1.
+/// Rows of a task: its sums (64 KB), if there are several blocks, and a block of a panel stay in L2.
 const TASK_ROWS: usize = 258;
-/// Tiles up to which the first one's own asking ahead is enough.
-const FEW_TILES: usize = 8;
 /// The broadcast operand: group `g` of row `i` is the dword at `base + i / width · strip + i % width · row + g · group`
 /// (in bytes). A tile does not straddle strips: `width` is a multiple of [`ROWS`].
 #[derive(Clone, Copy)]
@@ -53,8 +51,6 @@ pub(super) unsafe trait Right: Sync {
     /// # Safety
     /// They exist; the instruction set that the operand was made for.
     unsafe fn block(&self, p: usize, g: usize, count: usize, scratch: *mut u32) -> *const u32;
-    /// Asks for the `part`-th of `parts` of a block that will be needed next.
-    fn ahead(&self, p: usize, g: usize, count: usize, part: usize, parts: usize);
 }
 
 /// What products of 8-bit numbers need besides.
@@ -95,19 +91,17 @@ thread_local! {
     static SCRATCH: RefCell<Vec<Line>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Asks the cache for part `part` of `parts` of `dwords` dwords at `p`.
-pub(super) fn prefetch(p: *const u32, dwords: usize, part: usize, parts: usize) {
-    let lines = dwords.div_ceil(16);
-    let (first, last) = (lines * part / parts, lines * (part + 1) / parts);
-    for line in first..last {
+/// Asks the cache for `dwords` dwords at `p`.
+pub(super) fn prefetch(p: *const u32, dwords: usize) {
+    for at in (0..dwords).step_by(16) {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: a hint; any address will do.
         unsafe {
             use std::arch::x86_64::*;
-            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(line * 16).cast());
+            _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(at).cast());
         }
         #[cfg(not(target_arch = "x86_64"))]
-        let _ = (p, line);
+        let _ = (p, at);
     }
 }
 
@@ -163,11 +157,7 @@ impl<R: Right> Job<'_, R> {
                 // whoever made the job has checked; tasks store disjoint tiles.
                 unsafe {
                     let right = self.right.block(p, g, groups, scratch.add(sums_room));
-                    let next = if last { (p + 1, 0) } else { (p, g + block) };
                     for t in 0..tiles {
-                        if tiles > FEW_TILES || !R::IN_PLACE {
-                            self.right.ahead(next.0, next.1, block.min(self.groups - next.1), t, tiles);
-                        }
                         let count = ROWS.min(rows - t * ROWS);
                         let acc = scratch.cast::<f32>().add(if blocks == 1 { 0 } else { t * ROWS * PANEL });
                         let first_row = i + t * ROWS;
@@ -179,9 +169,11 @@ impl<R: Right> Job<'_, R> {
                             a_scale_row = q.blocks;
                         }
                         let (a_row, a_group, first) = (self.left.row, self.left.group, b == 0);
-                        let stream = R::IN_PLACE && t == 0;
-                        let tile =
-                            Tile { a, a_row, a_group, b: right, width: PANEL, groups, acc, first, stream, a_scales, sums, a_scale_row };
+                        // Rows that lie apart come in many short runs, which processors do not foresee.
+                        let apart = a_group == 4 && t + 1 < tiles;
+                        let a_next = if apart { self.left.at(first_row + ROWS, g) } else { std::ptr::null() };
+                        let (b, width, stream) = (right, PANEL, R::IN_PLACE && t == 0);
+                        let tile = Tile { a, a_next, a_row, a_group, b, width, groups, acc, first, stream, a_scales, sums, a_scale_row };
                         if last {
                             self.finish.ahead((first_row, count), p * PANEL);
                         }

@@ -14,6 +14,9 @@ pub(super) const ROWS: usize = 6;
 /// Dwords ahead that are asked for of a panel that comes from memory.
 pub(super) const AHEAD: usize = 16 << 8;
 
+/// Groups of a row in a cache line.
+pub(super) const LINE: usize = 16;
+
 /// One tile over one block of the inner dimension.
 #[derive(Clone, Copy)]
 pub(super) struct Tile {
@@ -23,6 +26,8 @@ pub(super) struct Tile {
     pub a_row: usize,
     /// Bytes from a group to the next.
     pub a_group: usize,
+    /// What the next tile will read in place of `a`, row by row: asked for on the way. Or null.
+    pub a_next: *const u8,
     /// `[groups][width]`.
     pub b: *const u32,
     /// Outputs of the panel: [`PANEL`], or for the widened products also 16 or 32.
@@ -148,8 +153,8 @@ unsafe fn widened_body<S: Pairs>(rows: usize, t: &Tile) {
 dispatch!(fn widened_isa = widened_body(rows: usize, t: &Tile));
 
 #[cfg(target_arch = "x86_64")]
-mod x86 {
-    use super::{AHEAD, PANEL, Tile};
+pub(super) mod x86 {
+    use super::{AHEAD, LINE, PANEL, Tile};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
@@ -163,8 +168,11 @@ mod x86 {
                     }
                 }
             }
-            let (mut a, mut b) = (t.a, t.b);
-            for _ in 0..t.groups {
+            let (mut a, mut a_next, mut b) = (t.a, t.a_next, t.b);
+            for g in 0..t.groups {
+                if g % LINE == 0 && !a_next.is_null() {
+                    a_next = ask_line::<R>(a_next, t.a_row);
+                }
                 let mut bv = [_mm512_setzero_si512(); 4];
                 for j in 0..4 {
                     if STREAM {
@@ -187,6 +195,16 @@ mod x86 {
                 }
             }
         }
+    }
+
+    /// Asks for a line of each of `R` rows; returns where the next ones are.
+    #[inline(always)]
+    pub(in super::super) fn ask_line<const R: usize>(a: *const u8, a_row: usize) -> *const u8 {
+        for r in 0..R {
+            // SAFETY: a hint; any address will do.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(a.wrapping_add(r * a_row).cast()) }
+        }
+        a.wrapping_add(4 * LINE)
     }
 
     #[inline(always)]

@@ -34,15 +34,19 @@ pub(super) unsafe fn portable(rows: usize, t: &Tile) {
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use super::super::PANEL;
-    use super::super::tile::{AHEAD, Tile};
+    use super::super::tile::x86::ask_line;
+    use super::super::tile::{AHEAD, LINE, Tile};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
     unsafe fn rows<const R: usize, const STREAM: bool>(t: &Tile) {
         unsafe {
             let mut acc = [[_mm512_setzero_si512(); 4]; R];
-            let (mut a, mut b) = (t.a, t.b);
-            for _ in 0..t.groups {
+            let (mut a, mut a_next, mut b) = (t.a, t.a_next, t.b);
+            for g in 0..t.groups {
+                if g % LINE == 0 && !a_next.is_null() {
+                    a_next = ask_line::<R>(a_next, t.a_row);
+                }
                 let mut bv = [_mm512_setzero_si512(); 4];
                 for j in 0..4 {
                     if STREAM {
