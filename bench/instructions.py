@@ -3,6 +3,8 @@
 
   bench/instructions.py            compare; exit code 1 if a count moved by more than the tolerance
   bench/instructions.py --update   write the counts of this build
+
+Another compiler gives other counts: with one that is not that of instructions.json nothing is compared.
 """
 import json
 import pathlib
@@ -48,7 +50,11 @@ def main():
     if sys.argv[1:] and not update:
         raise SystemExit(__doc__)
     before = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
-    after, moved = {}, []
+    compiler = subprocess.run(["rustc", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    if not update and before and before["compiler"] != compiler:
+        print(f"{BASELINE.name} was counted with {before['compiler']}, this is {compiler}: not compared")
+        return
+    before, after, moved = before.get("counts", {}), {}, []
     for name, arguments in CASES.items():
         after[name] = repeated(arguments)
         change = after[name] / before[name] - 1 if name in before else None
@@ -56,7 +62,7 @@ def main():
         if change is not None and abs(change) > TOLERANCE:
             moved.append(name)
     if update:
-        BASELINE.write_text(json.dumps(after, indent=1) + "\n")
+        BASELINE.write_text(json.dumps({"compiler": compiler, "counts": after}, indent=1) + "\n")
     elif moved:
         raise SystemExit(f"moved by more than {TOLERANCE:.0%}: {', '.join(moved)}. If that is meant: bench/instructions.py --update")
     elif set(before) != set(CASES):
