@@ -204,6 +204,23 @@ def job_f32(setting):
 
 # ── How cost grows, ours alone.
 
+def products(setting):
+    def all_of(*args):
+        return lambda: ours(setting, "bench", "products", "--arch", "smollm2-135m", "--tokens", "1024", *args)
+
+    variants = {"bf16": all_of("--dtype", "bf16"), "bf16, rank 8": all_of("--dtype", "bf16", "--rank", "8"), "int8": all_of("--dtype", "int8")}
+    base, our = alternate(setting, lambda: None, variants)
+    del base
+    comparisons = []
+    for name, runs in our.items():
+        # The registers' peak is a bound: a lower one that another process disturbed says nothing. bf16's runs share theirs.
+        best = max(o["peak"]["gflops"] for other, more in our.items() if other[:4] == name[:4] for o in more)
+        for way, what in (("forward", "forward"), ("to_input", "to the input")):
+            comparisons.append(figure(f"{name}: products {what}, share of the measured peak", median([o[way]["gflops"] for o in runs]) / best,
+                                      "", 0.85 if name == "bf16" else None))
+    return {"comparisons": comparisons, "our_runs": our}
+
+
 def growth(setting):
     def lora(*args):
         return step(setting, "--method", "lora", "--dtype", "bf16", *args)
@@ -327,6 +344,7 @@ ROWS = {
     "inference-Q8_0": ("Prefill and decode, Q8_0, against llama.cpp", inference("Q8_0", 2.0, 1.2)),
     "inference-BF16": ("Prefill and decode, BF16, against llama.cpp", inference("BF16", 2.0, 0.97)),
     "inference-Q4_0": ("Prefill and decode, Q4_0, against llama.cpp", inference("Q4_0", 2.0, 1.4)),
+    "products": ("The matrix products of a step, [4 x 256]", products),
     "growth": ("How cost grows with length, tokens and threads", growth),
     "epoch": ("How cost grows with rows", epoch),
     "large": ("1.5 billion parameters", large),

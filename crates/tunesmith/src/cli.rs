@@ -345,6 +345,17 @@ peak {gflops, read_gb_per_second}, fraction_of_peak")]
 JSON keys: model, parameters, tokens, context, batch, dtype, threads, repeats, ms_per_token, tokens_per_s,
 peak_rss_mb, weights_gb, read_gb_per_second, peak {gflops, read_gb_per_second}, fraction_of_read")]
     Decode(BenchDecode),
+    /// The matrix products of a step over frozen weights, alone
+    #[command(after_help = "Examples:
+  tunesmith bench products --arch smollm2-135m --tokens 1024
+  tunesmith bench products --arch qwen2-0.5b --rank 8 --dtype int8 --json
+
+Each matrix of the model's layers once, forward and to its input, on random numbers; the head is left out. The operations
+of the branch that --rank adds are not counted, their time is.
+
+JSON keys: model, matrices, tokens, rank, dtype, threads, repeats, gflop, forward {ms, gflops, fraction_of_peak}, to_input
+{the same}, peak {gflops, read_gb_per_second}")]
+    Products(BenchProducts),
 }
 
 /// The model that is timed.
@@ -425,6 +436,27 @@ pub struct BenchDecode {
     pub batch: usize,
     /// What products are computed in (default: the 4- or 8-bit groups of the file if it has them, else bf16 where the processor
     /// multiplies it natively, otherwise f32)
+    #[arg(long, value_enum)]
+    pub dtype: Option<Compute>,
+    /// Repetitions that are timed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+    /// Do not measure what the machine can do at best
+    #[arg(long)]
+    pub no_peak: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchProducts {
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Rows of each product
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub tokens: usize,
+    /// Add a low-rank branch of that rank behind each product (0: none)
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub rank: usize,
+    /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
     /// Repetitions that are timed

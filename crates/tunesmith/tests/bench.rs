@@ -133,6 +133,39 @@ fn reading_and_writing_are_timed() {
 }
 
 #[test]
+fn products_are_timed_alone() {
+    let bench = Bench::new();
+    let products = |more: &[&str]| {
+        let mut args = vec!["bench", "products", "--arch", "tiny", "--tokens", "20", "--repeats", "2", "--json", "--quiet"];
+        args.extend(more);
+        bench.json(&args)
+    };
+    for dtype in ["f32", "bf16", "int8"] {
+        let report = products(&["--dtype", dtype]);
+        let expected = ["model", "matrices", "tokens", "rank", "dtype", "threads", "repeats", "gflop", "forward", "to_input", "peak"];
+        assert_eq!(keys(&report), expected);
+        // Four layers of queries, keys, values, output, gate, up, down.
+        assert_eq!((&report["matrices"], &report["dtype"]), (&28.into(), &dtype.into()));
+        let weights = 4 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160);
+        assert!(close(number(&report, "/gflop"), 2e-9 * 20.0 * f64::from(weights)), "{report}");
+        for way in ["forward", "to_input"] {
+            let gflops = number(&report, "/gflop") / number(&report, &format!("/{way}/ms")) * 1e3;
+            assert!(close(number(&report, &format!("/{way}/gflops")), gflops), "{report}");
+            let share = number(&report, &format!("/{way}/fraction_of_peak"));
+            assert!(close(share, gflops / number(&report, "/peak/gflops")), "{report}");
+        }
+    }
+    let branch = products(&["--rank", "3", "--dtype", "bf16", "--no-peak"]);
+    assert!(branch["rank"] == 3 && branch["forward"]["fraction_of_peak"].is_null(), "{branch}");
+    let model = tiny().display().to_string();
+    let text = bench.ok(&["bench", "products", "--model", &model, "--tokens", "2", "--repeats", "1", "--dtype", "bf16"]).out;
+    assert!(text.contains("to the input") && text.contains("% of the"), "{text}");
+    bench.refused(&["bench", "products", "--arch", "tiny", "--dtype", "native"], &["--dtype native", "int8"]);
+    bench.refused(&["bench", "products", "--arch", "tiny", "--dtype", "f32", "--rank", "8"], &["--rank", "f32"]);
+    bench.refused(&["bench", "products", "--arch", "tiny", "--tokens", "0"], &["--tokens 0"]);
+}
+
+#[test]
 fn senseless_sizes_are_refused_by_name() {
     let bench = Bench::new();
     let step = |more: &[&'static str], words: &[&str]| {

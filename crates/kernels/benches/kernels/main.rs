@@ -5,11 +5,9 @@ mod attention;
 mod passes;
 mod products;
 mod record;
-mod step;
 
 fn main() {
     let mut r = record::Record::new();
-    step::run(&mut r);
     products::run(&mut r);
     attention::run(&mut r);
     passes::run(&mut r);

@@ -69,11 +69,6 @@ impl Record {
         println!("{threads} threads: f32 {f32:.0} GFLOP/s, bf16 {bf16:.0} GFLOP/s, int8 {int8:.0} GOP/s, reading {read:.1} GB/s");
     }
 
-    /// False if the command line asks for others alone.
-    pub fn wants(&self, name: &str) -> bool {
-        std::env::args().skip(1).filter(|a| !a.starts_with('-')).all(|filter| name.contains(&filter) || filter.contains(name))
-    }
-
     /// Measures `f`, which does `count` operations (or moves as many bytes) a call.
     pub fn bench(&mut self, name: &str, bound: Bound, count: f64, mut f: impl FnMut()) {
         let best = Cell::new(f64::INFINITY);

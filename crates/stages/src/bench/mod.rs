@@ -3,6 +3,7 @@
 
 mod arch;
 mod inference;
+mod products;
 mod step;
 mod work;
 
@@ -28,6 +29,7 @@ pub use crate::environment::native_compute as native_dtype;
 pub use arch::NAMES as ARCHITECTURES;
 pub use engine::ComputeDtype;
 pub use inference::{Decode, DecodeJob, Prefill, PrefillJob, decode, prefill};
+pub use products::{Products, ProductsJob, Way, products};
 pub use step::{TrainStep, TrainStepJob, train_step};
 
 /// Which model to time.

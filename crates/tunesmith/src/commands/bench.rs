@@ -1,8 +1,8 @@
-//! `tunesmith bench train-step | prefill | decode`
+//! `tunesmith bench train-step | prefill | decode | products`
 
 use serde::Serialize;
 use stages::Result;
-use stages::bench::{self, DecodeJob, PrefillJob, TrainStepJob};
+use stages::bench::{self, DecodeJob, PrefillJob, ProductsJob, TrainStepJob};
 
 use super::Context;
 use crate::cli::{Bench, Subject};
@@ -49,6 +49,18 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 peak: !args.no_peak,
             };
             let report = bench::decode(environment, &job, screen)?;
+            show(context, &report, report.to_text());
+        }
+        Bench::Products(args) => {
+            let job = ProductsJob {
+                subject: subject(&args.subject),
+                tokens: args.tokens,
+                rank: args.rank,
+                dtype: args.dtype.and_then(Option::from).unwrap_or_else(bench::native_dtype),
+                repeats: args.repeats,
+                peak: !args.no_peak,
+            };
+            let report = bench::products(environment, &job, screen)?;
             show(context, &report, report.to_text());
         }
     }
