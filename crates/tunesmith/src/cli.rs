@@ -402,6 +402,17 @@ pub struct BenchTrainStep {
     pub no_peak: bool,
 }
 
+/// How often, and beside what.
+#[derive(Debug, Args)]
+pub struct Timing {
+    /// Repetitions that are timed
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub repeats: usize,
+    /// Do not measure what the machine can do at best
+    #[arg(long)]
+    pub no_peak: bool,
+}
+
 #[derive(Debug, Args)]
 pub struct BenchPrefill {
     #[command(flatten)]
@@ -413,12 +424,8 @@ pub struct BenchPrefill {
     /// multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
-    /// Repetitions that are timed
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub repeats: usize,
-    /// Do not measure what the machine can do at best
-    #[arg(long)]
-    pub no_peak: bool,
+    #[command(flatten)]
+    pub timing: Timing,
 }
 
 #[derive(Debug, Args)]
@@ -438,12 +445,8 @@ pub struct BenchDecode {
     /// multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
-    /// Repetitions that are timed
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub repeats: usize,
-    /// Do not measure what the machine can do at best
-    #[arg(long)]
-    pub no_peak: bool,
+    #[command(flatten)]
+    pub timing: Timing,
 }
 
 #[derive(Debug, Args)]
@@ -459,12 +462,8 @@ pub struct BenchProducts {
     /// What products are computed in (default: bf16 where the processor multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
     pub dtype: Option<Compute>,
-    /// Repetitions that are timed
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    pub repeats: usize,
-    /// Do not measure what the machine can do at best
-    #[arg(long)]
-    pub no_peak: bool,
+    #[command(flatten)]
+    pub timing: Timing,
 }
 
 #[derive(Debug, Args)]

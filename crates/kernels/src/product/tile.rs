@@ -152,6 +152,29 @@ unsafe fn widened_body<S: Pairs>(rows: usize, t: &Tile) {
 }
 dispatch!(fn widened_isa = widened_body(rows: usize, t: &Tile));
 
+/// Calls `$rows::<R, STREAM>` for a tile of `$count` rows.
+#[cfg(target_arch = "x86_64")]
+macro_rules! by_count {
+    ($rows:ident, $count:expr, $t:expr) => {
+        match ($count, $t.stream) {
+            (1, false) => $rows::<1, false>($t),
+            (2, false) => $rows::<2, false>($t),
+            (3, false) => $rows::<3, false>($t),
+            (4, false) => $rows::<4, false>($t),
+            (5, false) => $rows::<5, false>($t),
+            (_, false) => $rows::<6, false>($t),
+            (1, true) => $rows::<1, true>($t),
+            (2, true) => $rows::<2, true>($t),
+            (3, true) => $rows::<3, true>($t),
+            (4, true) => $rows::<4, true>($t),
+            (5, true) => $rows::<5, true>($t),
+            (_, true) => $rows::<6, true>($t),
+        }
+    };
+}
+#[cfg(target_arch = "x86_64")]
+pub(super) use by_count;
+
 #[cfg(target_arch = "x86_64")]
 pub(super) mod x86 {
     use super::{AHEAD, LINE, PANEL, Tile};
@@ -216,21 +239,6 @@ pub(super) mod x86 {
     /// # Safety
     /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
     pub(super) unsafe fn bf16(count: usize, t: &Tile) {
-        unsafe {
-            match (count, t.stream) {
-                (1, false) => rows::<1, false>(t),
-                (2, false) => rows::<2, false>(t),
-                (3, false) => rows::<3, false>(t),
-                (4, false) => rows::<4, false>(t),
-                (5, false) => rows::<5, false>(t),
-                (_, false) => rows::<6, false>(t),
-                (1, true) => rows::<1, true>(t),
-                (2, true) => rows::<2, true>(t),
-                (3, true) => rows::<3, true>(t),
-                (4, true) => rows::<4, true>(t),
-                (5, true) => rows::<5, true>(t),
-                (_, true) => rows::<6, true>(t),
-            }
-        }
+        unsafe { by_count!(rows, count, t) }
     }
 }

@@ -35,7 +35,7 @@ pub(super) unsafe fn portable(rows: usize, t: &Tile) {
 pub(super) mod x86 {
     use super::super::PANEL;
     use super::super::tile::x86::ask_line;
-    use super::super::tile::{AHEAD, LINE, Tile};
+    use super::super::tile::{AHEAD, LINE, Tile, by_count};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
@@ -78,22 +78,7 @@ pub(super) mod x86 {
     /// # Safety
     /// The pointers of `t` cover what its sizes say, `acc` and `b` begin at a cache line; the instruction set.
     pub(in super::super) unsafe fn vnni(count: usize, t: &Tile) {
-        unsafe {
-            match (count, t.stream) {
-                (1, false) => rows::<1, false>(t),
-                (2, false) => rows::<2, false>(t),
-                (3, false) => rows::<3, false>(t),
-                (4, false) => rows::<4, false>(t),
-                (5, false) => rows::<5, false>(t),
-                (_, false) => rows::<6, false>(t),
-                (1, true) => rows::<1, true>(t),
-                (2, true) => rows::<2, true>(t),
-                (3, true) => rows::<3, true>(t),
-                (4, true) => rows::<4, true>(t),
-                (5, true) => rows::<5, true>(t),
-                (_, true) => rows::<6, true>(t),
-            }
-        }
+        unsafe { by_count!(rows, count, t) }
     }
 
     /// `R` rows by 16 outputs: even and odd numbers of each group widened to 16 bits.

@@ -32,8 +32,8 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 subject: subject(&args.subject),
                 tokens: args.tokens,
                 dtype: args.dtype.and_then(Option::from),
-                repeats: args.repeats,
-                peak: !args.no_peak,
+                repeats: args.timing.repeats,
+                peak: !args.timing.no_peak,
             };
             let report = bench::prefill(environment, &job, screen)?;
             show(context, &report, report.to_text());
@@ -45,8 +45,8 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 context: args.context,
                 batch: args.batch,
                 dtype: args.dtype.and_then(Option::from),
-                repeats: args.repeats,
-                peak: !args.no_peak,
+                repeats: args.timing.repeats,
+                peak: !args.timing.no_peak,
             };
             let report = bench::decode(environment, &job, screen)?;
             show(context, &report, report.to_text());
@@ -57,8 +57,8 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 tokens: args.tokens,
                 rank: args.rank,
                 dtype: args.dtype.and_then(Option::from).unwrap_or_else(bench::native_dtype),
-                repeats: args.repeats,
-                peak: !args.no_peak,
+                repeats: args.timing.repeats,
+                peak: !args.timing.no_peak,
             };
             let report = bench::products(environment, &job, screen)?;
             show(context, &report, report.to_text());
