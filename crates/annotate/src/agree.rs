@@ -11,7 +11,7 @@ use evaluate::Confusion;
 use serde::Serialize;
 
 use crate::store::Entry;
-use crate::view::{Basis, Current, Opinion, Question, current, opinions};
+use crate::view::{Basis, Opinion, Question, opinions, standings};
 
 /// Agreement on all documents that at least two people judged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -163,6 +163,7 @@ const SHOWN: usize = 120;
 impl Gather {
     /// Takes in a document.
     pub fn add(&mut self, entry: &Entry) {
+        let standings = standings(&entry.document.statements, &entry.actions);
         for (question, people) in opinions(&entry.document.statements, &entry.actions) {
             if people.len() < 2 {
                 continue;
@@ -186,10 +187,10 @@ impl Gather {
                 Question::Texts => people.iter().any(|p| p.labels.iter().map(|l| &l.body).ne(people[0].labels.iter().map(|l| &l.body))),
             };
             if differ {
-                let settled = match current(&entry.document.statements, &entry.actions) {
-                    Current::Resolved(_, Basis::Adjudicated) => "adjudicated",
-                    Current::Resolved(..) => "majority",
-                    _ => "tie",
+                let settled = match standings.get(&question) {
+                    Some(s) if s.tied => "tie",
+                    Some(s) if s.basis == Basis::Adjudicated => "adjudicated",
+                    _ => "majority",
                 };
                 self.disagreements.push(Disagreement {
                     document: entry.id,

@@ -512,6 +512,45 @@ fn a_queue_asks_what_the_learner_does_not_know() {
 }
 
 #[test]
+fn classes_of_people_count_beside_spans_of_machines() {
+    let bench = Bench::new();
+    bench.write("labels.jsonl", first_labels(60));
+    import(&bench, "jsonl", "labels.jsonl", &["--annotator", "kim"]);
+    let with_spans = |mut row: Value| {
+        row.as_object_mut().unwrap().shift_remove("label");
+        row["spans"] = json!([{"id": "T1", "label": "WORD", "start": 0, "end": 2}]);
+        row.to_string() + "\n"
+    };
+    let spans: Vec<String> = rows(&bench, "labels.jsonl").into_iter().map(with_spans).collect();
+    bench.write("spans.jsonl", spans.concat());
+    import(&bench, "jsonl", "spans.jsonl", &["--author-kind", "model", "--annotator", "m1", "--source", "labels.jsonl"]);
+    let now = status(&bench);
+    assert_eq!((&now["used"], &now["human"], &now["model"]), (&json!(60), &json!(60), &json!(0)), "{now}");
+    let of = |now: &Value, at: usize| ["question", "human", "model"].map(|key| now["questions"][at][key].clone());
+    assert_eq!(of(&now, 0), [json!("class"), json!(60), json!(0)]);
+    assert_eq!(of(&now, 1), [json!("spans"), json!(0), json!(60)]);
+    assert_eq!((&now["classes"][0]["thin"], &now["spans"][0]["thin"]), (&json!(false), &json!(true)));
+    assert_eq!(now["learning_curve"]["labels"], 60, "{now}");
+    assert_eq!(bench.json(&["label", "audit", "--store", "store", "--folds", "2", "--json"])["rows"], 60);
+    // Classes are all there; spans wait, and are proposed without the class that a person gave.
+    let queue = ["label", "queue", "--store", "store", "--output", "q.jsonl"];
+    bench.refused(&queue, &["kind `class`", "--task spans"]);
+    let queued = bench.json(&[&queue[..], &["--task", "spans", "--json"]].concat());
+    assert_eq!((&queued["task"], &queued["waiting"]), (&json!("spans"), &json!(60)));
+    let row = rows(&bench, "q.jsonl").remove(0);
+    assert!(row["proposed_spans"][0]["label"] == "WORD" && row.get("proposed").is_none(), "{row}");
+    assert!(bench.ok(&[&queue[..], &["--task", "spans"]].concat()).out.contains("put `spans`"));
+    // A person answers one: that is one more answer, and one row less.
+    bench.write("one.jsonl", &spans[0]);
+    import(&bench, "jsonl", "one.jsonl", &["--annotator", "kim", "--source", "labels.jsonl"]);
+    let now = status(&bench);
+    assert_eq!((&now["used"], &of(&now, 1)[1]), (&json!(61), &json!(1)), "{now}");
+    assert_eq!(bench.json(&[&queue[..], &["--task", "spans", "--json"]].concat())["waiting"], 59);
+    let said = bench.ok(&["label", "status", "--store", "store", "--no-curve"]).out;
+    assert!(said.contains("spans: 1 settled by people (0 adjudicated), 59 by machines only"), "{said}");
+}
+
+#[test]
 fn status_tells_what_more_labels_should_bring() {
     let bench = Bench::new();
     bench.write("r.jsonl", first_labels(20));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ::annotate::{Current, Store, current};
+use ::annotate::{Store, standings};
 use dataset::Origin;
 use dataset::labels::{Author, AuthorKind, Body, Label, Statement};
 use serde::Serialize;
@@ -33,28 +33,21 @@ pub(crate) fn read(dir: &Path, choice: &DataChoice, labels: Labels, progress: &m
     let mut groups: BTreeSet<String> = BTreeSet::new();
     store.each(&mut |entry| {
         table.read += 1;
-        let settled = current(&entry.document.statements, &entry.actions);
-        let classes: Vec<(&str, &str)> = match &settled {
-            Current::Resolved(now, _) if settled.is_human() => now
-                .labels
-                .iter()
-                .filter_map(|l| match &l.body {
-                    Body::Class { group, label } => Some((group.as_str(), label.as_str())),
-                    _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
+        // People's classes count whatever machines say of the rest.
+        let standings = standings(&entry.document.statements, &entry.actions);
+        let settled = standings.values().filter(|s| s.is_human()).flat_map(|s| &s.labels);
+        let class = |l: &Label| match &l.body {
+            Body::Class { group, label } => Some((group.clone(), label.clone())),
+            _ => None,
         };
-        let label = match classes[..] {
-            [(group, label)] => {
-                groups.insert(group.to_owned());
-                Some(label.to_owned())
+        let mut classes: Vec<(String, String)> = settled.filter_map(class).collect();
+        several += usize::from(classes.len() > 1);
+        let label = match (classes.pop(), classes.is_empty()) {
+            (Some((group, label)), true) => {
+                groups.insert(group);
+                Some(label)
             }
-            [] => None,
-            _ => {
-                several += 1;
-                None
-            }
+            _ => None,
         };
         if entry.document.text.trim().is_empty() {
             empty += 1;

@@ -3,7 +3,7 @@
 
 use ::annotate::methods::active::{self, Pool, Strategy as Learned};
 use ::annotate::queue::{self, Gather, Strategy as Stored, Waiting};
-use ::annotate::{Current, Store, current};
+use ::annotate::{Current, Kind, Store, current};
 use vectorize::ByClass;
 
 use super::learn;
@@ -27,6 +27,8 @@ pub struct Choosing {
     pub seed: u64,
     /// Leave out what this annotator looked at, instead of what anybody did.
     pub annotator: Option<String>,
+    /// What is asked of the documents; told from the labels in the store if not given.
+    pub kind: Option<Kind>,
     /// Features of the strategies that learn.
     pub features: FeatureChoice,
     /// Their classifier.
@@ -47,11 +49,13 @@ pub struct Chosen {
 }
 
 /// What was chosen, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Choice {
     /// The documents, most wanted first.
     pub rows: Vec<Chosen>,
-    /// Documents that wait.
+    /// What is asked of them.
+    pub kind: Kind,
+    /// Documents that wait for that.
     pub waiting: usize,
     /// The strategy that chose: another than the wanted one where that had nothing to learn from.
     pub used: String,
@@ -101,19 +105,22 @@ pub(super) fn choose(
         let now = current(&entry.document.statements, &entry.actions);
         gather.add(&entry);
         if matches!(way, Way::Learned(_)) {
-            known.add(&entry, &now);
+            known.add(&entry);
         }
         also(&entry, &now);
         Ok(())
     })?;
+    let kind = choosing.kind.unwrap_or_else(|| gather.asked());
+    let none =
+        Choice { rows: Vec::new(), kind, waiting: 0, used: choosing.strategy.clone(), reason: None, learned_from: 0, classes: Vec::new() };
     match way {
-        Way::Stored(strategy) => stored(gather, strategy, choosing),
-        Way::Learned(strategy) => learned(environment, store, gather, known.finish(), strategy, choosing, progress),
+        Way::Stored(strategy) => stored(gather, strategy, choosing, none),
+        Way::Learned(strategy) => learned(environment, store, gather, known.finish(), strategy, choosing, none, progress),
     }
 }
 
-fn stored(gather: Gather, strategy: Stored, choosing: &Choosing) -> Result<Choice> {
-    let mut all = gather.choose(strategy, usize::MAX);
+fn stored(gather: Gather, strategy: Stored, choosing: &Choosing, choice: Choice) -> Result<Choice> {
+    let mut all = gather.choose(choice.kind, strategy, usize::MAX);
     let waiting = all.len();
     if strategy == Stored::Uncertainty && waiting > 0 && all.iter().all(|w| w.uncertainty.is_none()) {
         return Err(StageError::input_help(
@@ -131,7 +138,7 @@ fn stored(gather: Gather, strategy: Stored, choosing: &Choosing) -> Result<Choic
         Chosen { document: w.document, score, why, uncertainty: w.uncertainty }
     };
     let rows = all.into_iter().map(one).collect();
-    Ok(Choice { rows, waiting, used: choosing.strategy.clone(), ..Choice::default() })
+    Ok(Choice { rows, waiting, ..choice })
 }
 
 const DRAWN: &str = "drawn by chance";
@@ -143,11 +150,13 @@ fn learned(
     known: learn::Known,
     wanted: Learned,
     choosing: &Choosing,
+    mut choice: Choice,
     progress: &mut dyn Progress,
 ) -> Result<Choice> {
     // In an order drawn from the seed, so that a pool of the first is a fair one.
-    let mut waiting = gather.choose(Stored::Random, usize::MAX);
-    let mut choice = Choice { waiting: waiting.len(), classes: known.classes.clone(), ..Choice::default() };
+    let mut waiting = gather.choose(choice.kind, Stored::Random, usize::MAX);
+    choice.waiting = waiting.len();
+    choice.classes.clone_from(&known.classes);
     if waiting.len() > POOL {
         progress.note(&format!("pool   {POOL} of the {} documents that wait, drawn by chance", waiting.len()));
         waiting.truncate(POOL);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use ::annotate::{Current, Entry};
+use ::annotate::{Entry, Question, standings};
 use vectorize::Features;
 
 use crate::environment::Environment;
@@ -34,21 +34,20 @@ pub(super) struct Gather {
 }
 
 impl Gather {
-    /// Takes in a document with what counts of it.
-    pub fn add(&mut self, entry: &Entry, now: &Current) {
-        let Some(statement) = now.resolved().filter(|_| now.is_human()) else { return };
-        self.settled += 1;
-        let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for label in &statement.labels {
-            if let dataset::labels::Body::Class { group, label } = &label.body {
-                groups.entry(group).or_default().push(label);
+    /// Takes in a document: what people settled of its classes, whatever is said of the rest.
+    pub fn add(&mut self, entry: &Entry) {
+        let mut settled = false;
+        for (question, standing) in standings(&entry.document.statements, &entry.actions) {
+            if !standing.is_human() {
+                continue;
+            }
+            settled = true;
+            if let (Question::Class(group), [only]) = (question, &standing.labels[..]) {
+                let class = only.class().unwrap_or_default().to_owned();
+                self.questions.entry(group).or_default().push((entry.document.text.clone(), class));
             }
         }
-        for (group, classes) in groups {
-            if let [only] = classes[..] {
-                self.questions.entry(group.to_owned()).or_default().push((entry.document.text.clone(), only.to_owned()));
-            }
-        }
+        self.settled += usize::from(settled);
     }
 
     /// The question on which most is known; of equals the first by name.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
+use ::annotate::Store;
 use ::annotate::forecast::{Judged, Plan, Rows, too_few};
 use ::annotate::status::Gather;
-use ::annotate::{Store, current};
 use rayon::prelude::*;
 use serde::Serialize;
 
 pub use ::annotate::forecast::{Forecast, Point};
-pub use ::annotate::status::{AuthorCount, ClassCount, Status};
+pub use ::annotate::status::{AuthorCount, ClassCount, QuestionCount, Status};
 
 use super::learn;
 use crate::environment::Environment;
@@ -55,7 +55,7 @@ pub fn run(environment: &Environment, dir: &Path, budget: usize, curve: bool, pr
     store.each(&mut |entry| {
         gather.add(&entry);
         if curve {
-            known.add(&entry, &current(&entry.document.statements, &entry.actions));
+            known.add(&entry);
         }
         Ok(())
     })?;

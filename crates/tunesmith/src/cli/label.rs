@@ -73,7 +73,10 @@ of a classifier that learns from the labels so far: least-confidence, margin, en
 many of each likely class); cluster (centres of groups of texts, for the beginning). With labels of fewer than two classes
 they begin with cluster, and say so. The default of -C is 10 here.
 
-JSON keys: output, rows, waiting, strategy, used, reason, learned_from, classes, uncertainty")]
+A row waits until a person answers what is asked: classes of people do not keep it from --task spans, nor do spans of a
+machine keep it from --task class.
+
+JSON keys: output, rows, task, waiting, strategy, used, reason, learned_from, classes, uncertainty")]
     Queue(Box<Queue>),
     /// Say how far annotators agree, and on which documents they do not
     #[command(after_help = "Example:
@@ -98,8 +101,11 @@ JSON keys: document, classes, labels, action (with --document); answered, waitin
 What 100 more labels should bring is told by a classifier's learning curve: cross-validation on nested parts of the labels,
 and a power law through them, with intervals of 90 % (at least 50 documents with one class each).
 
-JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, classes, spans, relations
-[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}], learning_curve {question, classes,
+Classes, spans and texts are counted by themselves: a document whose classes a person gave is labelled for classes, whatever
+a machine says of its spans.
+
+JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, questions [{question, used,
+human, adjudicated, model, unresolved, unlabelled}], classes, spans, relations [{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}], learning_curve {question, classes,
 others, labels, folds, seeds, points [{labels, accuracy, low, high}], fit {ceiling, scale, exponent}, now {labels,
 accuracy, low, high}, next, gain {labels, mean, low, high}}, no_learning_curve (why there is none)")]
     Status(Status),
@@ -480,6 +486,27 @@ pub enum Task {
     Spans,
 }
 
+/// What rows are queued for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Asked {
+    /// Classes
+    Class,
+    /// Spans and relations
+    Spans,
+    /// Free texts
+    Texts,
+}
+
+impl From<Asked> for stages::label::Kind {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Class => Self::Class,
+            Asked::Spans => Self::Spans,
+            Asked::Texts => Self::Texts,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Annotate {
     #[command(flatten)]
@@ -515,6 +542,9 @@ pub struct Queue {
     /// balanced, cluster
     #[arg(long, default_value = "random")]
     pub strategy: String,
+    /// What is asked of them (default: told from the labels in the store); an answer of one kind leaves the others waiting
+    #[arg(long, value_enum)]
+    pub task: Option<Asked>,
     /// The file of rows (JSON lines)
     #[arg(long, short)]
     pub output: PathBuf,

@@ -242,6 +242,19 @@ fn status(context: &Context, args: &Status) -> Result<()> {
         count(status.unresolved as u64),
         count(status.unlabelled as u64)
     ));
+    // One question says no more than the line above.
+    for q in status.questions.iter().filter(|_| status.questions.len() > 1) {
+        output::line(format_args!(
+            "  {}: {} settled by people ({} adjudicated), {} by machines only, {} in dispute, {} unlabelled; {} used",
+            q.question,
+            count(q.human as u64),
+            q.adjudicated,
+            count(q.model as u64),
+            count(q.unresolved as u64),
+            count(q.unlabelled as u64),
+            count(q.used as u64)
+        ));
+    }
     for (title, list) in [("class", &status.classes), ("span", &status.spans), ("relation", &status.relations)] {
         table(title, list);
     }
@@ -364,6 +377,7 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
             n: args.n,
             seed: args.seed,
             annotator: args.annotator.clone(),
+            kind: args.task.map(Into::into),
             features: features(&args.features),
             learner: learner(&args.learner),
         },
@@ -375,7 +389,8 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
         return Ok(());
     }
     let path = super::shown(&report.output);
-    output::line(format_args!("wrote {} of {} that wait to {path}", plural(report.rows, "row"), count(report.waiting as u64)));
+    let (rows, waiting) = (plural(report.rows, "row"), count(report.waiting as u64));
+    output::line(format_args!("wrote {rows} of {waiting} that wait ({}) to {path}", report.task));
     if report.learned_from > 0 {
         let (labels, classes) = (plural(report.learned_from, "label"), report.classes.len());
         output::line(format_args!("chosen by {} from {labels} of {classes} classes; `queued` says why each", report.used));
@@ -383,8 +398,13 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
     if let Some(reason) = &report.reason {
         output::line(format_args!("chosen by {}: {reason}", report.used));
     }
+    let field = match report.task {
+        "spans" => "`spans` (and `relations`)",
+        "texts" => "`texts`",
+        _ => "a `label`",
+    };
     output::line(format_args!(
-        "next: put a `label` into each, then\n  {} label import jsonl {path} --store {}",
+        "next: put {field} into each, then\n  {} label import jsonl {path} --store {}",
         super::program(),
         super::shown(&args.store.store)
     ));
