@@ -455,7 +455,7 @@ fn settle_structure(voices: &[Voice]) -> (Vec<Label>, bool) {
 }
 
 /// What a label says, with what it refers to spelled out: equal for two authors who say the same under different names.
-fn meaning(label: &Label, all: &[&Label], depth: usize) -> String {
+pub(crate) fn meaning(label: &Label, all: &[&Label], depth: usize) -> String {
     let of = |id: &str| -> String {
         match all.iter().find(|l| l.id == id) {
             // References may run in circles in broken files.

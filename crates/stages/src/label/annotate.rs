@@ -14,6 +14,7 @@ use super::choose::{Choosing, choose};
 use super::now;
 use crate::environment::Environment;
 use crate::error::Result;
+use crate::human::plural;
 use crate::progress::Progress;
 
 /// What to annotate.
@@ -99,6 +100,9 @@ pub fn open(environment: &Environment, job: &Job, progress: &mut dyn Progress) -
     })?;
     if let Some(reason) = &choice.reason {
         progress.warn(reason);
+    }
+    for left in &choice.left_out {
+        progress.note(&format!("not learned from: {} ({})", plural(left.count, "document"), left.reason));
     }
     let task = job.task.unwrap_or(match (choice.kind, several) {
         (Kind::Spans, _) => Task::Spans,

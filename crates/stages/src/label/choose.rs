@@ -6,7 +6,7 @@ use ::annotate::queue::{self, Gather, Strategy as Stored, Waiting};
 use ::annotate::{Current, Kind, Store, current};
 use vectorize::ByClass;
 
-use super::learn;
+use super::learn::{self, LeftOut};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::few::learner;
@@ -65,6 +65,8 @@ pub struct Choice {
     pub learned_from: usize,
     /// Their classes.
     pub classes: Vec<String>,
+    /// Documents that people labelled and the classifier did not learn from, with the reasons.
+    pub left_out: Vec<LeftOut>,
 }
 
 enum Way {
@@ -111,11 +113,19 @@ pub(super) fn choose(
         Ok(())
     })?;
     let kind = choosing.kind.unwrap_or_else(|| gather.asked());
-    let none =
-        Choice { rows: Vec::new(), kind, waiting: 0, used: choosing.strategy.clone(), reason: None, learned_from: 0, classes: Vec::new() };
+    let none = Choice {
+        rows: Vec::new(),
+        kind,
+        waiting: 0,
+        used: choosing.strategy.clone(),
+        reason: None,
+        learned_from: 0,
+        classes: Vec::new(),
+        left_out: Vec::new(),
+    };
     match way {
         Way::Stored(strategy) => stored(gather, strategy, choosing, none),
-        Way::Learned(strategy) => learned(environment, store, gather, known.finish(), strategy, choosing, none, progress),
+        Way::Learned(strategy) => learned(environment, store, (gather, known.of_one_class()), strategy, choosing, none, progress),
     }
 }
 
@@ -146,8 +156,7 @@ const DRAWN: &str = "drawn by chance";
 fn learned(
     environment: &Environment,
     store: &Store,
-    gather: Gather,
-    known: learn::Known,
+    (gather, known): (Gather, learn::Known),
     wanted: Learned,
     choosing: &Choosing,
     mut choice: Choice,
@@ -156,17 +165,23 @@ fn learned(
     // In an order drawn from the seed, so that a pool of the first is a fair one.
     let mut waiting = gather.choose(choice.kind, Stored::Random, usize::MAX);
     choice.waiting = waiting.len();
-    choice.classes.clone_from(&known.classes);
     if waiting.len() > POOL {
         progress.note(&format!("pool   {POOL} of the {} documents that wait, drawn by chance", waiting.len()));
         waiting.truncate(POOL);
     }
     let mut strategy = wanted;
+    // A classifier of classes knows nothing of where spans are doubtful.
+    let known = if choice.kind == Kind::Class { known } else { learn::Known::default() };
+    choice.classes.clone_from(&known.classes);
+    if wanted != Learned::Cluster {
+        choice.left_out.clone_from(&known.left_out);
+    }
     if wanted != Learned::Cluster && known.classes.len() < 2 {
-        let have = match (known.y.len(), known.others) {
-            (0, 0) => "nobody labelled a document yet".to_owned(),
-            (0, n) => format!("none of the {n} documents that people settled has just one class"),
-            (n, _) => format!("all {n} labels are of one class"),
+        let have = match (choice.kind, known.y.len(), known.others()) {
+            (Kind::Spans | Kind::Texts, ..) => format!("a classifier of classes cannot tell which {} are in doubt", choice.kind.name()),
+            (_, 0, 0) => "nobody labelled a document yet".to_owned(),
+            (_, 0, n) => format!("none of the {n} documents that people labelled has just one class"),
+            (_, n, _) => format!("all {n} labels are of one class"),
         };
         choice.reason = Some(format!("{have}: nothing to learn from, so rows near the centres of groups of similar texts (cold start)"));
         strategy = Learned::Cluster;

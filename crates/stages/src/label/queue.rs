@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choose::{Choosing, choose};
+use super::learn::LeftOut;
 use super::shown_id;
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -47,6 +48,8 @@ pub struct Report {
     pub learned_from: usize,
     /// Their classes.
     pub classes: Vec<String>,
+    /// Documents that people labelled and the classifier did not learn from, with the reasons.
+    pub left_out: Vec<LeftOut>,
     /// Mean uncertainty of the rows that machines labelled, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncertainty: Option<f64>,
@@ -100,6 +103,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         reason: choice.reason,
         learned_from: choice.learned_from,
         classes: choice.classes,
+        left_out: choice.left_out,
         uncertainty,
     })
 }

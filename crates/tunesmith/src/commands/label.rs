@@ -1,7 +1,7 @@
 //! `tunesmith label …`
 
 use stages::human::{count, plural};
-use stages::label::status::ClassCount;
+use stages::label::status::{ClassCount, LeftOut};
 use stages::label::{Lost, ReadOptions};
 use stages::{Result, StageError};
 
@@ -35,7 +35,7 @@ fn import(context: &Context, args: &Import) -> Result<()> {
     let Some(path) = &args.path else {
         return Err(StageError::input("which file? `label import FORMAT PATH --store DIR`; only chunks have none"));
     };
-    if cutting(args).is_some() {
+    if args.cutting.chosen().is_some() {
         return Err(StageError::input("--tokenizer, --clean, --size and --overlap say how documents are cut: `label import chunks`"));
     }
     let options = ReadOptions {
@@ -65,23 +65,6 @@ fn import(context: &Context, args: &Import) -> Result<()> {
     Ok(())
 }
 
-/// How the user wants chunks to be cut; none if nothing is said of it.
-fn cutting(args: &Import) -> Option<stages::docs::Cutting> {
-    let given = &args.cutting;
-    if given.tokenizer.is_none() && given.clean.is_none() && given.size.is_none() && given.overlap.is_none() {
-        return None;
-    }
-    let usual = stages::docs::Cutting::default();
-    Some(stages::docs::Cutting {
-        tokenizer: given.tokenizer.clone(),
-        clean: given.clean.clone().unwrap_or(usual.clean),
-        options: stages::docs::ChunkOptions {
-            size: given.size.unwrap_or(usual.options.size),
-            overlap: given.overlap.unwrap_or(usual.options.overlap),
-        },
-    })
-}
-
 fn import_chunks(context: &Context, args: &Import) -> Result<()> {
     if let Some(path) = &args.path {
         let help = format!("`docs ingest {} --store DIR` reads documents; their chunks come without a file", super::shown(path));
@@ -104,7 +87,7 @@ fn import_chunks(context: &Context, args: &Import) -> Result<()> {
     }
     let job = stages::label::chunks::Job {
         store: args.store.store.clone(),
-        cutting: cutting(args),
+        cutting: args.cutting.chosen(),
         source: args.source.clone(),
         dry_run: args.dry_run,
     };
@@ -273,7 +256,15 @@ fn status(context: &Context, args: &Status) -> Result<()> {
         (None, Some(reason)) if !args.no_curve => output::line(format_args!("learning curve: not told: {reason}")),
         _ => {}
     }
+    left_out(&report.left_out);
     Ok(())
+}
+
+/// Labelled documents that a classifier did not learn from.
+fn left_out(list: &[LeftOut]) {
+    for left in list {
+        output::line(format_args!("not learned from: {} ({})", plural(left.count, "document"), left.reason));
+    }
 }
 
 fn learning_curve(curve: &stages::label::status::Curve) {
@@ -289,7 +280,8 @@ fn learning_curve(curve: &stages::label::status::Curve) {
     let row = |p: &stages::label::status::Point, what: &str| {
         output::line(format_args!("{:>8}  {:.3}  {:.3}-{:.3}{what}", p.labels, p.accuracy, p.low, p.high));
     };
-    output::line(format_args!("{:>8}  accuracy (90 % of samples)", "labels"));
+    let accuracy = if curve.several { "all classes right" } else { "accuracy" };
+    output::line(format_args!("{:>8}  {accuracy} (90 % of samples)", "labels"));
     f.points.iter().for_each(|p| row(p, ""));
     row(&f.now, "  by the curve, now");
     row(&f.next, "  by the curve");
@@ -398,6 +390,7 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
     if let Some(reason) = &report.reason {
         output::line(format_args!("chosen by {}: {reason}", report.used));
     }
+    left_out(&report.left_out);
     let field = match report.task {
         "spans" => "`spans` (and `relations`)",
         "texts" => "`texts`",
@@ -476,6 +469,17 @@ fn agree(context: &Context, args: &Agree) -> Result<()> {
                 pair.partial_f1,
                 plural(pair.documents, "document")
             ));
+        }
+    }
+    if let Some(relations) = &found.relations {
+        let documents = plural(relations.documents, "document");
+        output::line(format_args!("relations: {documents}, F1 exact {:.3}", relations.exact_f1));
+        for label in &relations.labels {
+            output::line(format_args!("  {:<20} F1 exact {:.3}", label.label, label.exact_f1));
+        }
+        for pair in &relations.pairs {
+            let names = format!("{} / {}", who(&pair.a), who(&pair.b));
+            output::line(format_args!("  {names:<20} F1 exact {:.3} on {}", pair.exact_f1, plural(pair.documents, "document")));
         }
     }
     output::line(format_args!("{}", plural(found.disagreements.len(), "disagreement")));
