@@ -149,13 +149,9 @@ pub fn prodigy(bytes: &[u8]) -> Outcome {
 
 /// A task of Label Studio.
 pub fn label_studio(bytes: &[u8]) -> Outcome {
-    row(
-        bytes,
-        |row, options, keys, _| labels::label_studio::read(row, options, keys),
-        |document, losses| {
-            let _ = labels::label_studio::write(document, losses);
-        },
-    )
+    row(bytes, labels::label_studio::read, |document, losses| {
+        let _ = labels::label_studio::write(document, losses);
+    })
 }
 
 /// A whole file as every format that its first letters allow: what is read is written, and read again it says the same.

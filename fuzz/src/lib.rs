@@ -69,7 +69,12 @@ pub const TARGETS: &[Target] = &[
     },
     Target { name: "label_jsonl", run: labels::jsonl, seeds: &[(LABELS, &["chunks.jsonl"])], words: JSON_WORDS },
     Target { name: "label_prodigy", run: labels::prodigy, seeds: &[(LABELS, &["prodigy.jsonl"])], words: JSON_WORDS },
-    Target { name: "label_studio", run: labels::label_studio, seeds: &[(LABELS, &["label-studio.json"])], words: JSON_WORDS },
+    Target {
+        name: "label_studio",
+        run: labels::label_studio,
+        seeds: &[(LABELS, &["label-studio.json", "label-studio-dangling.json"])],
+        words: JSON_WORDS,
+    },
     Target {
         name: "label_files",
         run: labels::files,

@@ -1,9 +1,14 @@
 //! What mutation begins with: committed files of the tests, and small ones made here that reach what those do not.
 
+// The files that the tests make are made in one place.
+#[path = "../../crates/documents/tests/made/pdf.rs"]
+mod made;
+
 use std::io::{Read, Write};
 use std::path::Path;
 
 use crate::Target;
+use made::pdf;
 
 /// Words of PDF.
 pub const PDF_WORDS: &[&str] = &[
@@ -240,21 +245,6 @@ fn inflated(pdf: &[u8]) -> Vec<u8> {
         at = end + 9;
     }
     out.extend(&pdf[at..]);
-    out
-}
-
-/// A PDF of objects from number 1.
-fn pdf(objects: &[&str]) -> Vec<u8> {
-    let mut out = b"%PDF-1.7\n".to_vec();
-    let mut offsets = Vec::new();
-    for (i, object) in objects.iter().enumerate() {
-        offsets.push(out.len());
-        out.extend(format!("{} 0 obj\n{object}\nendobj\n", i + 1).bytes());
-    }
-    let start = out.len();
-    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
-    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
-    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
     out
 }
 

@@ -2,16 +2,16 @@
 //!
 //! Cohen 1960 (two raters), Fleiss 1971 (a fixed number of raters), Krippendorff 2004, ch. 11 (nominal alpha, any number of raters,
 //! missing judgements allowed). Of spans there is no table of chances; pairs of annotators are compared by F1, exactly and where they
-//! overlap under the same type.
+//! overlap under the same type. So are relations, exactly: the same type between the same ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dataset::labels::Range;
+use dataset::labels::{Body, Label, Range};
 use evaluate::Confusion;
 use serde::Serialize;
 
 use crate::store::Entry;
-use crate::view::{Basis, Current, Opinion, Question, current, opinions};
+use crate::view::{Basis, Opinion, Question, meaning, opinions, standings};
 
 /// Agreement on all documents that at least two people judged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
@@ -20,6 +20,8 @@ pub struct Agreement {
     pub classes: Vec<ClassAgreement>,
     /// Spans; `None` if no document's spans were judged by two.
     pub spans: Option<SpanAgreement>,
+    /// Relations and events; `None` if nobody saw one where two people judged.
+    pub relations: Option<RelationAgreement>,
     /// Documents on which people differ, in the order of the store.
     pub disagreements: Vec<Disagreement>,
 }
@@ -125,6 +127,41 @@ pub struct SpanLabel {
     pub partial_f1: f64,
 }
 
+/// Agreement on relations and events. They are the same if their types are, and their ends: roles, types and places of the spans.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RelationAgreement {
+    /// Documents that two or more people judged, and in which somebody saw one.
+    pub documents: usize,
+    /// F1 over all pairs of annotators.
+    pub exact_f1: f64,
+    /// Each pair of annotators.
+    pub pairs: Vec<RelationPair>,
+    /// Each type.
+    pub labels: Vec<RelationLabel>,
+}
+
+/// Relations of two annotators.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RelationPair {
+    /// One.
+    pub a: String,
+    /// The other.
+    pub b: String,
+    /// Documents that both judged.
+    pub documents: usize,
+    /// F1, same type and ends.
+    pub exact_f1: f64,
+}
+
+/// One type of relation.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RelationLabel {
+    /// The type.
+    pub label: String,
+    /// F1, same ends.
+    pub exact_f1: f64,
+}
+
 /// A document on which people differ.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Disagreement {
@@ -144,16 +181,12 @@ pub struct Disagreement {
     pub settled: &'static str,
 }
 
-/// Types and ranges of spans, sorted.
-type SpanList = Vec<(String, Vec<Range>)>;
-/// The spans of each annotator.
-type ByPerson = BTreeMap<String, SpanList>;
-
 /// Gathers agreement document by document.
 #[derive(Debug, Default)]
 pub struct Gather {
     classes: BTreeMap<String, Vec<BTreeMap<String, BTreeSet<String>>>>,
-    spans: Vec<ByPerson>,
+    spans: Vec<ByPerson<Vec<Range>>>,
+    relations: Vec<ByPerson<String>>,
     disagreements: Vec<Disagreement>,
 }
 
@@ -163,6 +196,7 @@ const SHOWN: usize = 120;
 impl Gather {
     /// Takes in a document.
     pub fn add(&mut self, entry: &Entry) {
+        let standings = standings(&entry.document.statements, &entry.actions);
         for (question, people) in opinions(&entry.document.statements, &entry.actions) {
             if people.len() < 2 {
                 continue;
@@ -178,18 +212,24 @@ impl Gather {
                     differ
                 }
                 Question::Spans => {
-                    let judged: ByPerson = people.iter().map(|p| (p.author.name.clone(), spans(p))).collect();
-                    let differ = judged.values().any(|set| Some(set) != judged.values().next());
+                    let judged: ByPerson<Vec<Range>> = people.iter().map(|p| (p.author.name.clone(), spans(p))).collect();
+                    let related: ByPerson<String> = people.iter().map(|p| (p.author.name.clone(), relations(p))).collect();
+                    let differ = judged.values().any(|set| Some(set) != judged.values().next())
+                        || related.values().any(|set| Some(set) != related.values().next());
                     self.spans.push(judged);
+                    // Where nobody sees a relation none is asked for, as far as is known.
+                    if related.values().any(|list| !list.is_empty()) {
+                        self.relations.push(related);
+                    }
                     differ
                 }
                 Question::Texts => people.iter().any(|p| p.labels.iter().map(|l| &l.body).ne(people[0].labels.iter().map(|l| &l.body))),
             };
             if differ {
-                let settled = match current(&entry.document.statements, &entry.actions) {
-                    Current::Resolved(_, Basis::Adjudicated) => "adjudicated",
-                    Current::Resolved(..) => "majority",
-                    _ => "tie",
+                let settled = match standings.get(&question) {
+                    Some(s) if s.tied => "tie",
+                    Some(s) if s.basis == Basis::Adjudicated => "adjudicated",
+                    _ => "majority",
                 };
                 self.disagreements.push(Disagreement {
                     document: entry.id,
@@ -208,22 +248,44 @@ impl Gather {
     pub fn finish(self) -> Agreement {
         let classes = self.classes.into_iter().map(|(question, documents)| class_agreement(question, &documents)).collect();
         let spans = (!self.spans.is_empty()).then(|| span_agreement(&self.spans));
-        Agreement { classes, spans, disagreements: self.disagreements }
+        let relations = (!self.relations.is_empty()).then(|| relation_agreement(&self.relations));
+        Agreement { classes, spans, relations, disagreements: self.disagreements }
     }
 }
 
-fn spans(opinion: &Opinion) -> SpanList {
-    let mut spans: SpanList = opinion.labels.iter().filter_map(|l| l.span().map(|(name, r)| (name.to_owned(), r.to_vec()))).collect();
+fn spans(opinion: &Opinion) -> Vec<(String, Vec<Range>)> {
+    let mut spans: Vec<(String, Vec<Range>)> =
+        opinion.labels.iter().filter_map(|l| l.span().map(|(name, r)| (name.to_owned(), r.to_vec()))).collect();
     spans.sort();
     spans
 }
 
+/// Types of relations and events, each with all that it says: its ends by their types and places, whatever they are called.
+fn relations(opinion: &Opinion) -> Vec<(String, String)> {
+    let of = |label: &&Label| match &label.body {
+        Body::Relation { label: name, .. } | Body::Event { label: name, .. } => Some((name.clone(), meaning(label, &opinion.labels, 0))),
+        _ => None,
+    };
+    let mut relations: Vec<(String, String)> = opinion.labels.iter().filter_map(of).collect();
+    relations.sort();
+    relations
+}
+
 /// An opinion in words.
 pub fn shown(text: &str, opinion: &Opinion) -> Vec<String> {
-    let labels = opinion.labels.iter().map(|label| match (label.class(), label.span()) {
-        (Some(class), _) => class.to_owned(),
-        (_, Some((name, ranges))) => format!("{name} {:?}", dataset::labels::surface(text, ranges).unwrap_or_default()),
-        _ => label.body.kind().to_owned(),
+    let words = |ranges: &[Range]| format!("{:?}", dataset::labels::surface(text, ranges).unwrap_or_default());
+    let end = |id: &str| {
+        let span = opinion.labels.iter().find(|l| l.id == id).and_then(|l| l.span());
+        span.map_or_else(|| id.to_owned(), |(_, ranges)| words(ranges))
+    };
+    let labels = opinion.labels.iter().map(|label| match (&label.body, label.span()) {
+        (Body::Class { label, .. }, _) => label.clone(),
+        (_, Some((name, ranges))) => format!("{name} {}", words(ranges)),
+        (Body::Relation { label: name, .. } | Body::Event { label: name, .. }, _) => {
+            let ends: Vec<String> = label.body.refers_to().into_iter().map(end).collect();
+            format!("{name} ({})", ends.join(", "))
+        }
+        (body, _) => body.kind().to_owned(),
     });
     labels.collect()
 }
@@ -368,44 +430,73 @@ impl Hits {
     }
 }
 
-fn hits(a: &[(String, Vec<Range>)], b: &[(String, Vec<Range>)], only: Option<&str>) -> Hits {
-    let pick = |spans: &[(String, Vec<Range>)]| spans.iter().filter(|(l, _)| only.is_none_or(|o| o == l)).cloned().collect::<Vec<_>>();
-    let (a, b) = (pick(a), pick(b));
-    let mut rest = b.clone();
-    let mut exact = 0;
-    for span in &a {
-        // Repeated spans find one partner each.
-        if let Some(at) = rest.iter().position(|s| s == span) {
+/// How many of `a` are in `b`; repeated ones find one partner each.
+fn exact<T: PartialEq>(a: &[&T], b: &[&T]) -> usize {
+    let mut rest = b.to_vec();
+    let mut found = 0;
+    for one in a {
+        if let Some(at) = rest.iter().position(|other| other == one) {
             rest.remove(at);
-            exact += 1;
+            found += 1;
         }
     }
-    let overlap = |x: &[Range], y: &[Range]| x.iter().any(|[s, e]| y.iter().any(|[t, f]| s < f && t < e));
-    let found = |x: &SpanList, y: &SpanList| x.iter().filter(|(l, r)| y.iter().any(|(m, q)| l == m && overlap(r, q))).count();
-    Hits { exact, partial_a: found(&a, &b), partial_b: found(&b, &a), a: a.len(), b: b.len() }
+    found
 }
 
-fn span_agreement(documents: &[ByPerson]) -> SpanAgreement {
-    let mut by_pair: BTreeMap<(&String, &String), (usize, Hits)> = BTreeMap::new();
-    let mut by_label: BTreeMap<&String, Hits> = BTreeMap::new();
-    let mut all = Hits::default();
-    for document in documents {
-        let people: Vec<_> = document.iter().collect();
-        for (i, (a, x)) in people.iter().enumerate() {
-            for (b, y) in &people[i + 1..] {
-                let found = hits(x, y, None);
-                all.add(found);
-                let pair = by_pair.entry((a, b)).or_default();
-                pair.0 += 1;
-                pair.1.add(found);
-                let labels: BTreeSet<&String> = x.iter().chain(*y).map(|(l, _)| l).collect();
-                for label in labels {
-                    by_label.entry(label).or_default().add(hits(x, y, Some(label)));
+fn span_hits(a: &[&(String, Vec<Range>)], b: &[&(String, Vec<Range>)]) -> Hits {
+    let overlap = |x: &[Range], y: &[Range]| x.iter().any(|[s, e]| y.iter().any(|[t, f]| s < f && t < e));
+    let found = |x: &[&(String, Vec<Range>)], y: &[&(String, Vec<Range>)]| {
+        x.iter().filter(|(l, r)| y.iter().any(|(m, q)| l == m && overlap(r, q))).count()
+    };
+    Hits { exact: exact(a, b), partial_a: found(a, b), partial_b: found(b, a), a: a.len(), b: b.len() }
+}
+
+fn relation_hits(a: &[&(String, String)], b: &[&(String, String)]) -> Hits {
+    Hits { exact: exact(a, b), a: a.len(), b: b.len(), ..Hits::default() }
+}
+
+/// All of a list, or those of one type.
+fn of_type<'l, T>(list: &'l [(String, T)], only: Option<&String>) -> Vec<&'l (String, T)> {
+    list.iter().filter(|(label, _)| only.is_none_or(|only| only == label)).collect()
+}
+
+/// What people found that has a type, of each document.
+type ByPerson<T> = BTreeMap<String, Vec<(String, T)>>;
+
+/// Hits in all, of each pair of annotators with the documents that both judged, and of each type.
+#[derive(Default)]
+struct Tally<'d> {
+    all: Hits,
+    pairs: BTreeMap<(&'d String, &'d String), (usize, Hits)>,
+    labels: BTreeMap<&'d String, Hits>,
+}
+
+impl<'d> Tally<'d> {
+    fn new<T>(documents: &'d [ByPerson<T>], hits: impl Fn(&[&(String, T)], &[&(String, T)]) -> Hits) -> Self {
+        let mut tally = Tally::default();
+        for document in documents {
+            let people: Vec<_> = document.iter().collect();
+            for (i, &(a, x)) in people.iter().enumerate() {
+                for &(b, y) in &people[i + 1..] {
+                    let found = hits(&of_type(x, None), &of_type(y, None));
+                    tally.all.add(found);
+                    let pair = tally.pairs.entry((a, b)).or_default();
+                    pair.0 += 1;
+                    pair.1.add(found);
+                    let labels: BTreeSet<&String> = x.iter().chain(y).map(|(label, _)| label).collect();
+                    for label in labels {
+                        tally.labels.entry(label).or_default().add(hits(&of_type(x, Some(label)), &of_type(y, Some(label))));
+                    }
                 }
             }
         }
+        tally
     }
-    let pairs = by_pair.into_iter().map(|((a, b), (documents, h))| SpanPair {
+}
+
+fn span_agreement(documents: &[ByPerson<Vec<Range>>]) -> SpanAgreement {
+    let Tally { all, pairs, labels } = Tally::new(documents, span_hits);
+    let pairs = pairs.into_iter().map(|((a, b), (documents, h))| SpanPair {
         a: a.clone(),
         b: b.clone(),
         documents,
@@ -413,7 +504,7 @@ fn span_agreement(documents: &[ByPerson]) -> SpanAgreement {
         partial_f1: h.partial_f1(),
     });
     let labels =
-        by_label.into_iter().map(|(label, h)| SpanLabel { label: label.clone(), exact_f1: h.exact_f1(), partial_f1: h.partial_f1() });
+        labels.into_iter().map(|(label, h)| SpanLabel { label: label.clone(), exact_f1: h.exact_f1(), partial_f1: h.partial_f1() });
     SpanAgreement {
         documents: documents.len(),
         exact_f1: all.exact_f1(),
@@ -423,10 +514,18 @@ fn span_agreement(documents: &[ByPerson]) -> SpanAgreement {
     }
 }
 
+fn relation_agreement(documents: &[ByPerson<String>]) -> RelationAgreement {
+    let Tally { all, pairs, labels } = Tally::new(documents, relation_hits);
+    let pairs =
+        pairs.into_iter().map(|((a, b), (documents, h))| RelationPair { a: a.clone(), b: b.clone(), documents, exact_f1: h.exact_f1() });
+    let labels = labels.into_iter().map(|(label, h)| RelationLabel { label: label.clone(), exact_f1: h.exact_f1() });
+    RelationAgreement { documents: documents.len(), exact_f1: all.exact_f1(), pairs: pairs.collect(), labels: labels.collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dataset::labels::{Body, Document, Label, Statement};
+    use dataset::labels::{Document, Statement};
 
     #[test]
     fn coefficients_are_the_peers() {
@@ -484,5 +583,48 @@ mod tests {
             found.disagreements[2].opinions[0].1,
             ["O \"Acme\"", "P \"Ann Lee\""].map(String::from).into_iter().rev().collect::<Vec<_>>()
         );
+    }
+
+    #[test]
+    fn relations_are_compared_by_type_and_ends() {
+        // Each names the spans as they like.
+        let says = |who: &str, ids: [&str; 3], relations: &[(&str, usize, usize)]| {
+            let spans = [("PER", 0, 2), ("ORG", 4, 7), ("LOC", 8, 10)];
+            let mut labels: Vec<Label> = ids.iter().zip(spans).map(|(id, (l, s, e))| Label::named(*id, Body::span(l, s, e))).collect();
+            labels.extend(relations.iter().map(|(name, from, to)| {
+                let args = vec![("from".to_owned(), ids[*from].to_owned()), ("to".to_owned(), ids[*to].to_owned())];
+                Label::new(Body::Relation { label: (*name).to_owned(), args })
+            }));
+            Statement::human(who, labels)
+        };
+        let mut gather = Gather::default();
+        let mut add = |id: i64, statements: Vec<Statement>| {
+            let mut entry = entry(id, statements);
+            entry.document.text = "李安经营艾克米于北京".into();
+            gather.add(&entry);
+        };
+        let (t, x, n) = (["T1", "T2", "T3"], ["x", "y", "z"], ["3", "1", "2"]);
+        let same = [("runs", 0, 1), ("lives", 0, 2)];
+        add(1, vec![says("a", t, &same), says("b", x, &same)]);
+        // Turned round, and of another type; the third sees none.
+        add(2, vec![says("a", t, &same), says("b", x, &[("runs", 1, 0), ("works", 0, 2)]), says("c", n, &[])]);
+        add(3, vec![says("a", t, &[("runs", 0, 1)]), says("b", x, &[("runs", 0, 1), ("runs", 0, 1)])]);
+        // Nobody sees a relation.
+        add(4, vec![says("a", t, &[]), says("b", x, &[])]);
+        let found = gather.finish();
+        assert_eq!(found.spans.as_ref().map(|s| (s.documents, s.exact_f1)), Some((4, 1.0)));
+        let relations = found.relations.unwrap();
+        assert_eq!(relations.documents, 3);
+        let pairs: Vec<_> = relations.pairs.iter().map(|p| (p.a.as_str(), p.b.as_str(), p.documents, p.exact_f1)).collect();
+        // a and b: 2 + 0 + 1 right of 5 and 6.
+        assert_eq!(pairs, [("a", "b", 3, 6.0 / 11.0), ("a", "c", 1, 0.0), ("b", "c", 1, 0.0)]);
+        // Over all pairs; a relation of a and of b is held against c's none, too.
+        assert_eq!(relations.exact_f1, 6.0 / 15.0);
+        let labels: Vec<_> = relations.labels.iter().map(|l| (l.label.as_str(), l.exact_f1)).collect();
+        assert_eq!(labels, [("lives", 2.0 / 4.0), ("runs", 4.0 / 9.0), ("works", 0.0)]);
+        let differ: Vec<i64> = found.disagreements.iter().map(|d| d.document).collect();
+        assert_eq!(differ, [2, 3], "where only the relations differ, too");
+        let (name, labels) = &found.disagreements[0].opinions[0];
+        assert_eq!((name.as_str(), labels[3].as_str()), ("a", "runs (\"李安\", \"艾克米\")"));
     }
 }

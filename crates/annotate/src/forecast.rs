@@ -36,8 +36,11 @@ const STREAM: u64 = 0x6372_7665;
 pub struct Rows<'a> {
     /// Their features.
     pub x: &'a Features,
-    /// Their classes.
+    /// Their classes; where a row may have several, which combination of them it has.
     pub y: &'a [u32],
+    /// Where a row may have several: of each row whether it has each class. Then every class is learned by itself (binary relevance), and a
+    /// row is right if all of its classes are.
+    pub sets: Option<&'a [Vec<bool>]>,
     /// Number of classes.
     pub classes: usize,
     /// What learns.
@@ -73,9 +76,10 @@ pub struct Plan {
 pub type Judged = Vec<Vec<bool>>;
 
 impl Plan {
-    /// For rows of these classes, with as many seeds as a few seconds allow.
-    pub fn new(y: &[u32]) -> Self {
-        let seeds = (4000 / y.len().max(1)).clamp(1, 5) as u64;
+    /// For rows of these classes (or combinations of classes), with as many seeds as a few seconds allow if each model is made of so many
+    /// classifiers.
+    pub fn new(y: &[u32], classifiers: usize) -> Self {
+        let seeds = (4000 / (y.len() * classifiers).max(1)).clamp(1, 5) as u64;
         let folds: Vec<Vec<u32>> = (0..seeds).map(|seed| stratified(y, None, FOLDS, seed)).collect();
         let smallest = y.len() - y.len().div_ceil(FOLDS);
         let mut sizes: Vec<usize> = SHARES.iter().map(|share| (share * smallest as f64).round() as usize).collect();
@@ -100,6 +104,9 @@ impl Plan {
         let asked = rows.x.select(&inside);
         let one = |size: &usize| {
             let subset = &outside[..(*size).min(outside.len())];
+            if let Some(sets) = rows.sets {
+                return each_class(rows, sets, subset, &inside, &asked);
+            }
             let y: Vec<u32> = subset.iter().map(|&i| rows.y[i]).collect();
             // Of one class alone nothing is learned but that class.
             if y.iter().all(|c| *c == y[0]) {
@@ -149,6 +156,24 @@ impl Plan {
         let (now, next) = (foretold(labels), foretold(labels + AHEAD));
         Forecast { labels, folds: FOLDS, seeds: self.seeds, points, fit, now, next, gain: Gain { labels: AHEAD, mean, low, high } }
     }
+}
+
+/// Which rows of the fold get all of their classes right, each from a classifier of its own.
+fn each_class(rows: &Rows<'_>, sets: &[Vec<bool>], subset: &[usize], inside: &[usize], asked: &Features) -> vectorize::Result<Vec<bool>> {
+    let x = rows.x.select(subset);
+    let mut right = vec![true; inside.len()];
+    for class in 0..rows.classes {
+        let y: Vec<u32> = subset.iter().map(|&i| u32::from(sets[i][class])).collect();
+        // What all rows have, or none, is learned without a classifier.
+        let says: Vec<bool> = if y.iter().all(|c| *c == y[0]) {
+            vec![y[0] == 1; inside.len()]
+        } else {
+            let p = rows.learner.fit(&x, &y, None, 2)?.predict_proba(asked);
+            (0..inside.len()).map(|at| p.best(at) == 1).collect()
+        };
+        right.iter_mut().zip(says).zip(inside).for_each(|((right, says), &i)| *right &= says == sets[i][class]);
+    }
+    Ok(right)
 }
 
 fn point(labels: usize, accuracy: f64, mut samples: Vec<f64>) -> Point {
@@ -316,8 +341,8 @@ mod tests {
             let (x, y) = rows(220, seed);
             let first: Vec<usize> = (0..120).collect();
             let (now, now_y) = (x.select(&first), &y[..120]);
-            let all = Rows { x: &now, y: now_y, classes: 2, learner: &learner };
-            let plan = Plan::new(now_y);
+            let all = Rows { x: &now, y: now_y, sets: None, classes: 2, learner: &learner };
+            let plan = Plan::new(now_y, 1);
             let jobs: Vec<Judged> = plan.jobs().into_iter().map(|job| plan.run(&all, job).unwrap()).collect();
             let forecast = plan.forecast(&jobs);
             assert_eq!(forecast, plan.forecast(&jobs));
@@ -332,5 +357,31 @@ mod tests {
         let mean = gains.iter().sum::<f64>() / gains.len() as f64;
         assert!(inside >= 6, "{inside} of 8 intervals hold what was reached");
         assert!((0.005..0.08).contains(&mean), "{gains:?}");
+    }
+
+    #[test]
+    fn several_classes_are_learned_one_by_one() {
+        // Two questions in one: each class has columns of its own, and half of the rows each.
+        let learner = LogisticRegression::default();
+        let (x, first) = rows(150, 3);
+        let (other, second) = rows(150, 4);
+        let mut both = Features::new(80);
+        (0..150).for_each(|i| both.push(x.entries(i).chain(other.entries(i).map(|(c, v)| (c + 40, v)))));
+        let sets: Vec<Vec<bool>> = first.iter().zip(&second).map(|(a, b)| vec![*a == 1, *b == 1, false]).collect();
+        let y: Vec<u32> = first.iter().zip(&second).map(|(a, b)| 2 * a + b).collect();
+        let plan = Plan::new(&y, 3);
+        let judged = |sets: Option<&[Vec<bool>]>, y: &[u32], classes: usize, x: &Features| -> Vec<Judged> {
+            let rows = Rows { x, y, sets, classes, learner: &learner };
+            plan.jobs().into_iter().map(|job| plan.run(&rows, job).unwrap()).collect()
+        };
+        // A row is right if it is right on both; a class that nobody has takes nothing away.
+        let all = judged(Some(&sets), &y, 3, &both);
+        let one: Vec<Vec<bool>> = first.iter().map(|a| vec![*a == 1]).collect();
+        let a = judged(Some(&one), &y, 1, &both);
+        let single = judged(None, &first, 2, &both);
+        assert_eq!(a, single, "of one class it is the classifier of two");
+        let right = |j: &[Judged]| j.iter().flatten().flatten().filter(|hit| **hit).count();
+        assert!(right(&all) < right(&a) && right(&all) > 0);
+        assert!(all.iter().flatten().flatten().zip(a.iter().flatten().flatten()).all(|(both, one)| *one || !both));
     }
 }

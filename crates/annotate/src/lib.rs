@@ -20,4 +20,4 @@ pub mod view;
 
 pub use error::{Error, Result};
 pub use store::{Action, Added, Entry, Exported, Store};
-pub use view::{Basis, Current, current, current_of_people};
+pub use view::{Basis, Current, Kind, Question, Standing, current, current_of_people, standings};

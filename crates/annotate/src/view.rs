@@ -39,10 +39,30 @@ impl Current {
             _ => None,
         }
     }
+}
 
+/// How one question of a document stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The labels; of a tie those that are not in dispute.
+    pub labels: Vec<Label>,
+    /// On whose word.
+    pub basis: Basis,
+    /// Those who spoke disagree and nobody has the majority.
+    pub tied: bool,
+    /// People who answered it.
+    pub people: usize,
+}
+
+impl Standing {
     /// Whether people settled it.
     pub fn is_human(&self) -> bool {
-        matches!(self, Current::Resolved(_, Basis::Human | Basis::Adjudicated))
+        !self.tied && self.basis >= Basis::Human
+    }
+
+    /// Whether it stands on machines' word alone.
+    pub fn is_proposed(&self) -> bool {
+        !self.tied && self.basis == Basis::Model
     }
 }
 
@@ -55,6 +75,47 @@ pub enum Question {
     Spans,
     /// Free texts, questions and whatever only a format understands.
     Texts,
+}
+
+/// What a question asks for, whatever its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Classes.
+    Class,
+    /// Spans, relations, events.
+    Spans,
+    /// Free texts, questions and answers.
+    Texts,
+}
+
+impl Kind {
+    /// All.
+    pub const ALL: [Kind; 3] = [Kind::Class, Kind::Spans, Kind::Texts];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Class => "class",
+            Kind::Spans => "spans",
+            Kind::Texts => "texts",
+        }
+    }
+
+    /// The kind of question that a label answers.
+    pub fn of(body: &Body) -> Kind {
+        question(body).kind()
+    }
+}
+
+impl Question {
+    /// What it asks for.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Question::Class(_) => Kind::Class,
+            Question::Spans => Kind::Spans,
+            Question::Texts => Kind::Texts,
+        }
+    }
 }
 
 impl std::fmt::Display for Question {
@@ -81,11 +142,32 @@ pub struct Opinion<'s> {
 pub fn opinions<'s>(statements: &'s [Statement], actions: &[i64]) -> BTreeMap<Question, Vec<Opinion<'s>>> {
     let mut all = BTreeMap::new();
     for (question, voices) in voices(statements, actions) {
-        let people = voices.into_iter().filter(|v| v.author.kind == AuthorKind::Human && (!v.accepted.is_empty() || v.rejected.is_empty()));
+        let people = voices.into_iter().filter(|v| v.author.kind == AuthorKind::Human && v.speaks());
         let people: Vec<Opinion> = people.map(|v| Opinion { author: v.author, labels: v.accepted }).collect();
         if !people.is_empty() {
             all.insert(question, people);
         }
+    }
+    all
+}
+
+/// How each question stands that somebody answered: what is known of one says nothing of the others.
+pub fn standings(statements: &[Statement], actions: &[i64]) -> BTreeMap<Question, Standing> {
+    let one = |(question, voices): (Question, Vec<Voice>)| {
+        let (labels, basis, tied) = settle(&question, &voices);
+        // Who only rejects what nobody said answers nothing.
+        let spoke = tied || !labels.is_empty() || voices.iter().any(Voice::speaks);
+        let people = voices.iter().filter(|v| v.author.kind.is_human()).count();
+        spoke.then_some((question, Standing { labels, basis, tied, people }))
+    };
+    voices(statements, actions).into_iter().filter_map(one).collect()
+}
+
+/// The questions on which each person gave labels, for or against; none if the person only said that there is nothing.
+pub fn answered_by(statements: &[Statement]) -> BTreeMap<&Author, BTreeSet<Question>> {
+    let mut all: BTreeMap<&Author, BTreeSet<Question>> = BTreeMap::new();
+    for statement in statements.iter().filter(|s| s.author.kind.is_human() && s.answer != Answer::Ignore) {
+        all.entry(&statement.author).or_default().extend(statement.labels.iter().map(|l| question(&l.body)));
     }
     all
 }
@@ -109,6 +191,13 @@ struct Voice<'s> {
     at: usize,
 }
 
+impl Voice<'_> {
+    /// Whether more is said than that others are wrong.
+    fn speaks(&self) -> bool {
+        !self.accepted.is_empty() || self.rejected.is_empty()
+    }
+}
+
 /// What counts of the statements, each with the action that it belongs to.
 pub fn current(statements: &[Statement], actions: &[i64]) -> Current {
     let spoken: Vec<usize> = (0..statements.len()).filter(|&i| statements[i].answer != Answer::Ignore).collect();
@@ -128,7 +217,7 @@ pub fn current(statements: &[Statement], actions: &[i64]) -> Current {
     let mut sole: BTreeSet<usize> = BTreeSet::new();
     for (question, voices) in voices(statements, actions) {
         let (settled, basis, tie) = settle(&question, &voices);
-        spoke |= voices.iter().any(|v| !v.accepted.is_empty() || v.rejected.is_empty());
+        spoke |= voices.iter().any(Voice::speaks);
         weakest = weakest.min(basis);
         tied |= tie;
         labels.extend(settled);
@@ -242,6 +331,12 @@ fn settle(question: &Question, voices: &[Voice]) -> (Vec<Label>, Basis, bool) {
     }
     let human = of(Basis::Human);
     let (speaking, basis) = if human.is_empty() { (of(Basis::Model), Basis::Model) } else { (human, Basis::Human) };
+    // One voice alone is taken as it is.
+    if let [only] = &speaking[..]
+        && only.rejected.is_empty()
+    {
+        return (only.accepted.iter().map(|l| (*l).clone()).collect(), basis, false);
+    }
     let (labels, tied) = match question {
         Question::Class(_) => settle_class(&speaking, basis),
         // Machines' spans are not put together: the last word of one of them is a consistent whole.
@@ -360,7 +455,7 @@ fn settle_structure(voices: &[Voice]) -> (Vec<Label>, bool) {
 }
 
 /// What a label says, with what it refers to spelled out: equal for two authors who say the same under different names.
-fn meaning(label: &Label, all: &[&Label], depth: usize) -> String {
+pub(crate) fn meaning(label: &Label, all: &[&Label], depth: usize) -> String {
     let of = |id: &str| -> String {
         match all.iter().find(|l| l.id == id) {
             // References may run in circles in broken files.
@@ -478,6 +573,32 @@ mod tests {
             [(0, 1), (1, 1)],
             "the span stays, its class does not"
         );
+    }
+
+    #[test]
+    fn questions_stand_by_themselves() {
+        let model = Author { kind: AuthorKind::Model, name: "m".into() };
+        let machine = |labels: Vec<Label>| Statement { author: model.clone(), labels, ..Statement::default() };
+        let span = || Label::named("T1", Body::span("P", 0, 2));
+        let of = |statements: &[Statement]| -> Vec<(String, Basis, bool, usize, usize)> {
+            let actions: Vec<i64> = (0..statements.len() as i64).collect();
+            let all = standings(statements, &actions);
+            all.iter().map(|(q, s)| (q.to_string(), s.basis, s.tied, s.people, s.labels.len())).collect()
+        };
+        // People's classes beside machines' spans, and the other way round.
+        let statements = [human("a", &["好"]), machine(vec![span(), Label::new(Body::class("bad"))])];
+        assert_eq!(of(&statements), [("class".into(), Basis::Human, false, 1, 1), ("spans".into(), Basis::Model, false, 0, 1)]);
+        assert!(matches!(current(&statements, &[0, 1]), Current::Resolved(_, Basis::Model)), "of all the weakest");
+        let statements = [Statement::human("a", vec![span()]), machine(vec![Label::new(Body::class("bad"))])];
+        assert_eq!(of(&statements), [("class".into(), Basis::Model, false, 0, 1), ("spans".into(), Basis::Human, false, 1, 1)]);
+        // A dispute on one leaves the other alone.
+        let statements = [human("a", &["x"]), human("b", &["y"]), Statement::human("a", vec![span()])];
+        assert_eq!(of(&statements), [("class".into(), Basis::Human, true, 2, 0), ("spans".into(), Basis::Human, false, 1, 1)]);
+        // "Nothing here" is said of what is asked; a rejection alone answers nothing.
+        assert_eq!(of(&[Statement::human("a", vec![])]), [("spans".into(), Basis::Human, false, 1, 0)]);
+        assert_eq!(of(&[Statement { answer: Answer::Reject, ..human("a", &["x"]) }]), []);
+        let asked = answered_by(&statements);
+        assert_eq!(asked.values().map(BTreeSet::len).collect::<Vec<_>>(), [2, 1]);
     }
 
     #[test]

@@ -198,6 +198,28 @@ fn label_studio_is_an_identity() {
 }
 
 #[test]
+fn label_studio_relations_to_missing_regions_are_counted_and_kept() {
+    // A region that was deleted, regions of another annotation, a prediction without any; one that joins a rating is whole.
+    let path = fixture("label-studio-dangling.json");
+    let found = read(Format::LabelStudio, &path);
+    let [lost] = &found.losses.list()[..] else { panic!("{:?}", found.losses.list()) };
+    assert_eq!((lost.what.as_str(), lost.count), ("relations", 3));
+    assert!(lost.reason.contains("region that is not in their annotation"), "{}", lost.reason);
+    let of = |document: usize, statement: usize| -> Vec<&str> {
+        found.documents[document].statements[statement].labels.iter().map(|l| l.body.kind()).collect()
+    };
+    assert_eq!(of(0, 0), ["spans", "spans", "relations", "others"]);
+    assert_eq!((of(0, 1), of(0, 2)), (vec!["others"], vec!["others"]));
+    assert_eq!(of(1, 0), ["others", "spans", "relations"]);
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("a.json");
+    assert!(write(Format::LabelStudio, &out, &found.documents, WriteOptions::default()).is_empty());
+    let parse = |path: &Path| serde_json::from_str::<Value>(&fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(parse(&out), parse(&path), "our own export loses none");
+    assert_eq!(read(Format::LabelStudio, &out).losses, found.losses);
+}
+
+#[test]
 fn labelbox_names_the_last_character() {
     let found = read(Format::Labelbox, &fixture("labelbox.ndjson"));
     assert_eq!(found.bad.len(), 1);

@@ -1,10 +1,14 @@
 //! Damaged and hostile files: an error or what can be read, never a panic, never unbounded time or memory.
 
+#[path = "made/pdf.rs"]
+mod made;
+
 use std::io::Write as _;
 use std::path::Path;
 
 use documents::import::ReadOptions;
 use documents::{Extracted, ingest};
+use made::{bytes_stream, deflate, pdf, stream};
 
 fn read(name: &str, bytes: Vec<u8>) -> documents::Result<Extracted> {
     ingest::read(Path::new(name), bytes, &ReadOptions::default(), None, &|_| {})
@@ -14,29 +18,10 @@ fn fixture(name: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
 }
 
-/// A PDF of given objects (from number 1) with a correct table.
-fn pdf(objects: &[String]) -> Vec<u8> {
-    let mut out = b"%PDF-1.7\n".to_vec();
-    let mut offsets = Vec::new();
-    for (i, object) in objects.iter().enumerate() {
-        offsets.push(out.len());
-        out.extend(format!("{} 0 obj\n{object}\nendobj\n", i + 1).bytes());
-    }
-    let start = out.len();
-    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
-    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
-    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
-    out
-}
-
 fn page(contents: usize) -> String {
     format!(
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents {contents} 0 R /Resources << /Font << /F << /Type /Font /Subtype /Type1 /BaseFont /Helvetica >> >> /XObject << /X {contents} 0 R >> >> >>"
     )
-}
-
-fn stream(dictionary: &str, data: &str) -> String {
-    format!("<< {dictionary} /Length {} >>\nstream\n{data}\nendstream", data.len())
 }
 
 /// A small stream of numbers that look random.
@@ -125,31 +110,6 @@ fn bombs_are_refused() {
     assert!(read("a.docx", zip.finish().unwrap().into_inner()).unwrap_err().to_string().contains("nest"));
 }
 
-/// A stream of bytes, which need not be text.
-fn binary_pdf(objects: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = b"%PDF-1.7\n".to_vec();
-    let mut offsets = Vec::new();
-    for (i, object) in objects.iter().enumerate() {
-        offsets.push(out.len());
-        out.extend([format!("{} 0 obj\n", i + 1).as_bytes(), object, b"\nendobj\n"].concat());
-    }
-    let start = out.len();
-    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
-    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
-    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
-    out
-}
-
-fn bytes_stream(dictionary: &str, data: &[u8]) -> Vec<u8> {
-    [format!("<< {dictionary} /Length {} >>\nstream\n", data.len()).as_bytes(), data, b"\nendstream"].concat()
-}
-
-fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
 #[test]
 fn pages_that_unpack_without_end_are_named_and_stop_no_other() {
     let head = || {
@@ -164,7 +124,7 @@ fn pages_that_unpack_without_end_are_named_and_stop_no_other() {
     let many = format!("<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents [{}] >>", "6 0 R ".repeat(200));
     let mut objects = head();
     objects.extend([many.into_bytes(), bytes_stream("/Filter /FlateDecode", &deflate(&vec![b' '; 3 << 20]))]);
-    let got = read("a.pdf", binary_pdf(&objects)).unwrap();
+    let got = read("a.pdf", pdf(&objects)).unwrap();
     assert_eq!(got.blocks[0].text, "A good page");
     assert!(got.pages[1].reason.as_ref().unwrap().contains("unpack"), "{:?}", got.pages[1]);
     // A stream by itself too large, in two layers under another spelling.
@@ -172,7 +132,7 @@ fn pages_that_unpack_without_end_are_named_and_stop_no_other() {
     assert!(bomb.len() < 100_000);
     let mut objects = head();
     objects.extend([page(6).into_bytes(), bytes_stream("/Filter [/#46lateDecode /RunLengthDecode]", &bomb)]);
-    let error = read("a.pdf", binary_pdf(&objects)).unwrap_err();
+    let error = read("a.pdf", pdf(&objects)).unwrap_err();
     assert!(error.to_string().contains("unpacks"), "{error}");
 }
 
@@ -197,18 +157,19 @@ impl documents::import::pdf::Recogniser for Draws {
 
 #[test]
 fn pictures_of_absurd_sizes_are_not_drawn() {
-    let drawn = |image: Vec<u8>, content: &str| {
+    let drawn_by = |image: Vec<u8>, content: Vec<u8>| {
         let page = "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 300 300] /Contents 4 0 R /Resources << /XObject << /X 5 0 R >> >> >>";
         let objects = [
             b"<< /Type /Catalog /Pages 2 0 R >>".to_vec(),
             b"<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_vec(),
             page.as_bytes().to_vec(),
-            stream("", content).into_bytes(),
+            content,
             image,
         ];
-        let got = ingest::read(Path::new("a.pdf"), binary_pdf(&objects), &ReadOptions::default(), Some(&Draws), &|_| {}).unwrap();
+        let got = ingest::read(Path::new("a.pdf"), pdf(&objects), &ReadOptions::default(), Some(&Draws), &|_| {}).unwrap();
         got.pages[0].reason.clone().unwrap_or_default()
     };
+    let drawn = |image: Vec<u8>, content: &str| drawn_by(image, stream("", content).into_bytes());
     let image = |more: &str, data: &[u8]| {
         bytes_stream(&format!("/Type /XObject /Subtype /Image /BitsPerComponent 8 /ColorSpace /DeviceGray {more}"), data)
     };
@@ -223,6 +184,11 @@ fn pictures_of_absurd_sizes_are_not_drawn() {
     assert!(drawn(image("/Width 100000 /Height 100000 /Filter /JBIG2Decode", b"\0\0"), whole).contains("pixels"));
     let plain = image("/Width 4 /Height 4", b"0123456789abcdef");
     assert!(!drawn(plain.clone(), whole).contains("needs"), "an ordinary one is drawn");
+    // A picture in the content itself, which is packed: nothing of it is seen in the file's bytes.
+    let within = |picture: &str| drawn_by(plain.clone(), bytes_stream("/Filter /FlateDecode", &deflate(picture.as_bytes())));
+    assert!(within("q 300 0 0 300 0 0 cm BI /W 65535 /H 65535 /BPC 1 /CS /G /F /AHx ID 00> EI Q").contains("65535 x 65535"));
+    let small = within("q 300 0 0 300 0 0 cm BI /W 2 /H 2 /BPC 8 /CS /G /F /AHx ID 00800080> EI Q");
+    assert!(!small.contains("pixels"), "an ordinary one is drawn: {small}");
     // One small picture, and a page that paints itself over.
     assert!(drawn(plain, &format!("{whole} {}", "0 0 300 300 re f ".repeat(4000))).contains("paints itself over"));
 }

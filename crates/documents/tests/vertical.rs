@@ -1,9 +1,13 @@
 //! Chinese set vertically: columns from right to left, each from above to below.
 
+#[path = "made/pdf.rs"]
+mod made;
+
 use std::path::Path;
 
 use documents::import::ReadOptions;
 use documents::ingest;
+use made::{pdf, stream};
 
 /// A page of columns, each drawn at its place by one string.
 fn page_of(columns: &[(u32, u32, &str)]) -> Vec<u8> {
@@ -16,20 +20,10 @@ fn page_of(columns: &[(u32, u32, &str)]) -> Vec<u8> {
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         "<< /Type /Pages /Kids [3 0 R] /Count 1 >>".to_owned(),
         "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 400] /Contents 4 0 R /Resources << /Font << /F 5 0 R >> >> >>".to_owned(),
-        format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()),
+        stream("", &content),
         font.to_owned(),
     ];
-    let mut out = b"%PDF-1.7\n".to_vec();
-    let mut offsets = Vec::new();
-    for (i, object) in objects.iter().enumerate() {
-        offsets.push(out.len());
-        out.extend(format!("{} 0 obj\n{object}\nendobj\n", i + 1).bytes());
-    }
-    let start = out.len();
-    out.extend(format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).bytes());
-    offsets.iter().for_each(|o| out.extend(format!("{o:010} 00000 n \n").bytes()));
-    out.extend(format!("trailer << /Size {} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n", objects.len() + 1).bytes());
-    out
+    pdf(&objects)
 }
 
 #[test]

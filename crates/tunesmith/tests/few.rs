@@ -176,7 +176,10 @@ fn a_store_keeps_what_methods_found_apart_and_lets_go_of_it() {
     let second = bench.json(&weak);
     assert_eq!(second["store"]["replaced"], json!([report["store"]["action"]]), "{second}");
     assert_eq!(author_of(&bench, "rule").unwrap()["documents"], second["store"]["documents"]);
+    // Taken back, what it replaced counts again; that taken back, too, nothing does.
     bench.json(&["label", "undo", &second["store"]["action"].to_string(), "--store", "project", "--json"]);
+    assert_eq!(author_of(&bench, "rule").unwrap()["documents"], written);
+    bench.json(&["label", "undo", &report["store"]["action"].to_string(), "--store", "project", "--json"]);
     assert!(author_of(&bench, "rule").is_none());
 
     let pseudo = bench.json(&["label", "pseudo", "--store", "project", "--json"]);
@@ -200,6 +203,32 @@ fn a_store_keeps_what_methods_found_apart_and_lets_go_of_it() {
     }
     bench.refused(&["label", "weak", "--rules", "rules.yaml"], &["<DATA>"]);
     bench.refused(&["label", "pseudo", "--store", "nowhere"], &["nowhere", "label import"]);
+}
+
+#[test]
+fn a_later_run_that_does_not_help_takes_the_earlier_ones_place() {
+    let bench = bench();
+    store(&bench, 4);
+    let pseudo = ["label", "pseudo", "--store", "project", "--test", "test.csv", "--json"];
+    let first = bench.json(&pseudo);
+    assert!(first["helped"].is_string(), "{first}");
+    assert_eq!((&author_of(&bench, "pseudo").unwrap()["documents"], &first["store"]["documents"]), (&116.into(), &116.into()));
+    // With ten times the labels there is nothing left to gain.
+    let labelled: Vec<(String, &str)> = rows(0, 120);
+    let more = (0..40).map(|i| format!("{}\n", json!({"id": i.to_string(), "text": labelled[i].0, "label": labelled[i].1})));
+    bench.write("more.jsonl", more.collect::<String>());
+    bench.json(&["label", "import", "jsonl", "more.jsonl", "--source", "all.jsonl", "--store", "project", "--annotator", "kim", "--json"]);
+    let second = bench.json(&pseudo);
+    assert_eq!((&second["supervised"], &second["helped"]), (&json!(1.0), &Value::Null), "{second}");
+    assert_eq!((&second["store"]["documents"], &second["store"]["replaced"]), (&0.into(), &json!([first["store"]["action"]])));
+    assert!(author_of(&bench, "pseudo").is_none(), "what the first run said counts no more");
+    let third = bench.json(&pseudo);
+    assert_eq!((&third["store"]["action"], &third["store"]["replaced"]), (&Value::Null, &json!([])), "there is nothing more to take back");
+    let undo = |action: &Value| bench.json(&["label", "undo", &action.to_string(), "--store", "project", "--json"]);
+    undo(&second["store"]["action"]);
+    assert_eq!(author_of(&bench, "pseudo").unwrap()["documents"], 116, "undone, the first run counts again");
+    undo(&first["store"]["action"]);
+    assert!(author_of(&bench, "pseudo").is_none());
 }
 
 #[test]

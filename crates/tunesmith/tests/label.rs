@@ -192,6 +192,7 @@ fn from_chunks_over_two_annotators_to_a_trained_run() {
     fill_in(&bench, "todo.jsonl", "kim", 0);
     fill_in(&bench, "todo.jsonl", "lee", 10);
     let found = bench.json(&["label", "agree", "--store", "store", "--json"]);
+    assert_eq!(keys(&found), ["classes", "spans", "relations", "disagreements"]);
     assert_eq!((&found["classes"][0]["documents"], &found["classes"][0]["observed"]), (&json!(30), &json!(0.9)));
     let disputed: Vec<i64> = found["disagreements"].as_array().unwrap().iter().map(|d| d["document"].as_i64().unwrap()).collect();
     assert_eq!(disputed.len(), 3);
@@ -473,7 +474,8 @@ fn a_queue_asks_what_the_learner_does_not_know() {
     };
     // Nothing to learn from: groups of similar texts, and that is said.
     let (report, cold) = queue("margin", "10");
-    assert_eq!(keys(&report), ["output", "rows", "waiting", "strategy", "used", "reason", "learned_from", "classes"]);
+    let names = ["output", "rows", "task", "waiting", "strategy", "used", "reason", "learned_from", "classes", "left_out"];
+    assert_eq!((keys(&report), &report["left_out"]), (names.to_vec(), &json!([])));
     assert_eq!((&report["strategy"], &report["used"], &report["learned_from"]), (&json!("margin"), &json!("cluster"), &json!(0)));
     assert!(report["reason"].as_str().unwrap().contains("cold start"), "{report}");
     assert!(cold[0]["queued"]["why"].as_str().unwrap().contains("group of similar texts"));
@@ -512,6 +514,45 @@ fn a_queue_asks_what_the_learner_does_not_know() {
 }
 
 #[test]
+fn classes_of_people_count_beside_spans_of_machines() {
+    let bench = Bench::new();
+    bench.write("labels.jsonl", first_labels(60));
+    import(&bench, "jsonl", "labels.jsonl", &["--annotator", "kim"]);
+    let with_spans = |mut row: Value| {
+        row.as_object_mut().unwrap().shift_remove("label");
+        row["spans"] = json!([{"id": "T1", "label": "WORD", "start": 0, "end": 2}]);
+        row.to_string() + "\n"
+    };
+    let spans: Vec<String> = rows(&bench, "labels.jsonl").into_iter().map(with_spans).collect();
+    bench.write("spans.jsonl", spans.concat());
+    import(&bench, "jsonl", "spans.jsonl", &["--author-kind", "model", "--annotator", "m1", "--source", "labels.jsonl"]);
+    let now = status(&bench);
+    assert_eq!((&now["used"], &now["human"], &now["model"]), (&json!(60), &json!(60), &json!(0)), "{now}");
+    let of = |now: &Value, at: usize| ["question", "human", "model"].map(|key| now["questions"][at][key].clone());
+    assert_eq!(of(&now, 0), [json!("class"), json!(60), json!(0)]);
+    assert_eq!(of(&now, 1), [json!("spans"), json!(0), json!(60)]);
+    assert_eq!((&now["classes"][0]["thin"], &now["spans"][0]["thin"]), (&json!(false), &json!(true)));
+    assert_eq!(now["learning_curve"]["labels"], 60, "{now}");
+    assert_eq!(bench.json(&["label", "audit", "--store", "store", "--folds", "2", "--json"])["rows"], 60);
+    // Classes are all there; spans wait, and are proposed without the class that a person gave.
+    let queue = ["label", "queue", "--store", "store", "--output", "q.jsonl"];
+    bench.refused(&queue, &["kind `class`", "--task spans"]);
+    let queued = bench.json(&[&queue[..], &["--task", "spans", "--json"]].concat());
+    assert_eq!((&queued["task"], &queued["waiting"]), (&json!("spans"), &json!(60)));
+    let row = rows(&bench, "q.jsonl").remove(0);
+    assert!(row["proposed_spans"][0]["label"] == "WORD" && row.get("proposed").is_none(), "{row}");
+    assert!(bench.ok(&[&queue[..], &["--task", "spans"]].concat()).out.contains("put `spans`"));
+    // A person answers one: that is one more answer, and one row less.
+    bench.write("one.jsonl", &spans[0]);
+    import(&bench, "jsonl", "one.jsonl", &["--annotator", "kim", "--source", "labels.jsonl"]);
+    let now = status(&bench);
+    assert_eq!((&now["used"], &of(&now, 1)[1]), (&json!(61), &json!(1)), "{now}");
+    assert_eq!(bench.json(&[&queue[..], &["--task", "spans", "--json"]].concat())["waiting"], 59);
+    let said = bench.ok(&["label", "status", "--store", "store", "--no-curve"]).out;
+    assert!(said.contains("spans: 1 settled by people (0 adjudicated), 59 by machines only"), "{said}");
+}
+
+#[test]
 fn status_tells_what_more_labels_should_bring() {
     let bench = Bench::new();
     bench.write("r.jsonl", first_labels(20));
@@ -523,7 +564,7 @@ fn status_tells_what_more_labels_should_bring() {
     import(&bench, "jsonl", "more.jsonl", &[]);
     let now = status(&bench);
     let curve = &now["learning_curve"];
-    let names = ["question", "classes", "others", "labels", "folds", "seeds", "points", "fit", "now", "next", "gain"];
+    let names = ["question", "classes", "others", "several", "labels", "folds", "seeds", "points", "fit", "now", "next", "gain"];
     assert_eq!((keys(curve), &now["no_learning_curve"]), (names.to_vec(), &Value::Null));
     assert_eq!((&curve["labels"], &curve["classes"]), (&json!(80), &json!(["neg", "pos"])));
     assert_eq!(curve["next"]["labels"], 180);
@@ -536,6 +577,70 @@ fn status_tells_what_more_labels_should_bring() {
     let said = bench.ok(&["label", "status", "--store", "store"]).out;
     assert!(said.contains("100 more labels should bring"), "{said}");
     assert!(!bench.ok(&["label", "status", "--store", "store", "--no-curve"]).out.contains("more labels"));
+}
+
+#[test]
+fn what_a_curve_says_nothing_of_is_counted_and_several_classes_are_learned_each() {
+    let bench = Bench::new();
+    // One class, a slip of two, none that fits, a dispute, spans alone.
+    bench.write("one.jsonl", first_labels(60));
+    import(&bench, "jsonl", "one.jsonl", &["--annotator", "kim"]);
+    let row = |id: &str, rest: &Value| {
+        let mut row = json!({"id": id, "text": format!("第 {id} 部电影 is a film")});
+        row.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        row.to_string() + "\n"
+    };
+    let spans = json!({"spans": [{"label": "X", "start": 0, "end": 1}]});
+    let odd = [row("two", &json!({"labels": ["neg", "pos"]})), row("none", &json!({"labels": []})), row("split", &json!({"label": "neg"}))];
+    bench.write("odd.jsonl", odd.concat() + &row("s1", &spans) + &row("s2", &spans));
+    import(&bench, "jsonl", "odd.jsonl", &["--annotator", "kim"]);
+    bench.write("lee.jsonl", row("split", &json!({"label": "pos"})));
+    import(&bench, "jsonl", "lee.jsonl", &["--annotator", "lee", "--source", "odd.jsonl"]);
+    let now = status(&bench);
+    let curve = &now["learning_curve"];
+    assert_eq!((&curve["labels"], &curve["others"], &curve["several"]), (&json!(60), &json!(5), &json!(false)), "{now}");
+    let left = |report: &Value| -> Vec<(u64, String)> {
+        let of = |l: &Value| (l["count"].as_u64().unwrap(), l["reason"].as_str().unwrap().split([':', ',']).next().unwrap().to_owned());
+        report["left_out"].as_array().unwrap().iter().map(of).collect()
+    };
+    let reasons = [(1, "several classes"), (1, "no class"), (1, "people disagree on the class"), (2, "spans or texts")];
+    assert_eq!(left(&now), reasons.map(|(n, reason)| (n, reason.to_owned())), "{now}");
+    let said = bench.ok(&["label", "status", "--store", "store"]).out;
+    assert!(said.contains("not learned from: 1 document (several classes: "), "{said}");
+    // The queue's classifier: the same.
+    bench.write("wait.jsonl", row("w", &json!({})));
+    import(&bench, "jsonl", "wait.jsonl", &[]);
+    let queue = |task: &str| {
+        let args =
+            ["label", "queue", "--strategy", "margin", "--task", task, "--store", "store", "--output", "q.jsonl", "--json", "--quiet"];
+        bench.json(&args)
+    };
+    let queued = queue("class");
+    assert_eq!((&queued["learned_from"], left(&queued)), (&json!(60), left(&now)));
+    let queued = queue("spans");
+    assert_eq!((&queued["used"], &queued["learned_from"]), (&json!("cluster"), &json!(0)));
+    assert!(queued["reason"].as_str().unwrap().contains("which spans are in doubt"), "{queued}");
+
+    // Where many have several, each class is learned by itself: none is left out but what has no class.
+    let both: String = rows(&bench, "one.jsonl")
+        .into_iter()
+        .enumerate()
+        .map(|(i, mut row)| {
+            let own = row.as_object_mut().unwrap().shift_remove("label").unwrap();
+            let chinese = row["text"].as_str().unwrap().chars().any(|c| c > '\u{4e00}');
+            row["labels"] = if chinese { json!([own, "中文"]) } else { json!([own]) };
+            row["id"] = json!(format!("b{i}"));
+            row.to_string() + "\n"
+        })
+        .collect();
+    bench.write("both.jsonl", both);
+    import(&bench, "jsonl", "both.jsonl", &["--annotator", "kim"]);
+    let now = status(&bench);
+    let curve = &now["learning_curve"];
+    assert_eq!((&curve["several"], &curve["classes"]), (&json!(true), &json!(["neg", "pos", "中文"])), "{now}");
+    assert_eq!((&curve["labels"], &curve["others"]), (&json!(122), &json!(3)), "{now}");
+    assert!(curve["points"].as_array().unwrap().last().unwrap()["accuracy"].as_f64().unwrap() > 0.5, "{curve}");
+    assert!(bench.ok(&["label", "status", "--store", "store"]).out.contains("all classes right"));
 }
 
 #[test]

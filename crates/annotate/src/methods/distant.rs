@@ -15,7 +15,7 @@ use unicode_normalization::char::canonical_combining_class;
 
 use crate::error::{Error, Result};
 use crate::store::Entry;
-use crate::view::{Current, current};
+use crate::view::{Question, standings};
 
 /// Something that has names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -364,13 +364,12 @@ pub struct Review {
 pub fn review(into: &mut Review, candidates: &[Label], entry: &Entry) {
     let of = entry.document.statements.iter().zip(&entry.actions).filter(|(s, _)| s.author.kind.is_human() && on_spans(s));
     let (people, actions): (Vec<Statement>, Vec<i64>) = of.map(|(s, a)| (s.clone(), *a)).unzip();
-    let settled = match current(&people, &actions) {
-        Current::Resolved(now, _) => Some(now),
+    let settled = match standings(&people, &actions).remove(&Question::Spans) {
+        Some(spans) => (!spans.tied).then_some(spans.labels),
         // Everything was rejected: settled, too.
-        Current::Unlabelled if !people.is_empty() => Some(Statement::default()),
-        _ => None,
+        None => (!people.is_empty()).then(Vec::new),
     };
-    let known: Option<Vec<_>> = settled.map(|now| now.labels.iter().filter_map(|l| meaning(l, &now.labels)).collect());
+    let known: Option<Vec<_>> = settled.map(|now| now.iter().filter_map(|l| meaning(l, &now)).collect());
     for label in candidates {
         let Some(said) = meaning(label, candidates) else { continue };
         let right = known.as_ref().map(|known| known.contains(&said));

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use dataset::labels::{Answer, Author, AuthorKind, Body, Label, Statement};
 
 use crate::store::Entry;
-use crate::view::{Basis, Current, current};
+use crate::view::{Current, Standing, current, standings};
 use draw::Drawing;
 pub use judge::candidates;
 pub use screen::{Piece, Screen, Style};
@@ -250,11 +250,9 @@ impl Session {
 
     fn proposed(&self) -> Vec<String> {
         let Some(item) = self.items.get(self.at) else { return Vec::new() };
-        match current(&item.entry.document.statements, &item.entry.actions) {
-            // What another person said is not shown: it would not be a judgement of their own any more.
-            Current::Resolved(statement, Basis::Model) => statement.classes().map(str::to_owned).collect(),
-            _ => Vec::new(),
-        }
+        // What another person said is not shown: it would not be a judgement of their own any more.
+        let proposed = standings(&item.entry.document.statements, &item.entry.actions).into_values().filter(Standing::is_proposed);
+        proposed.flat_map(|standing| standing.labels).filter_map(|label| label.class().map(str::to_owned)).collect()
     }
 
     fn choose(&mut self, class: String) -> Vec<Effect> {

@@ -52,6 +52,21 @@ fn a_class_is_one_key() {
 }
 
 #[test]
+fn what_machines_propose_is_shown_and_what_people_chose_is_not() {
+    let machine =
+        |labels: Vec<Label>| Statement { author: Author { kind: AuthorKind::Model, name: "m".into() }, labels, ..Statement::default() };
+    let class = |name: &str| Label::new(Body::class(name));
+    let span = || Label::named("T1", Body::span("PER", 0, 2));
+    let shown = |statements: Vec<Statement>| {
+        let session = Session::new(Task::Class, "kim", vec![entry(1, "李安来了", statements)], vec!["好".into(), "坏".into()]);
+        session.screen(80).text().matches("proposed\n").count()
+    };
+    // Another person's spans do not hide a machine's class; a machine's spans do not show another person's class.
+    assert_eq!(shown(vec![machine(vec![class("好")]), Statement::human("lee", vec![span()])]), 1);
+    assert_eq!(shown(vec![machine(vec![span()]), Statement::human("lee", vec![class("好")])]), 0);
+}
+
+#[test]
 fn several_classes_are_switched_and_sent() {
     let mut session = Session::new(Task::Classes, "", vec![entry(1, "t", vec![])], vec!["a".into(), "b".into(), "c".into()]);
     let effects = type_in(&mut session, "1231\n");

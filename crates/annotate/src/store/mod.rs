@@ -15,7 +15,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Error, Result};
@@ -211,11 +211,24 @@ impl Store {
         })
     }
 
+    /// Puts an action in the place of a former one, which counts no more. If the later one is undone, the former counts again; if the
+    /// later one is superseded itself, it does not.
+    ///
+    /// # Errors
+    /// If there is no such action, or it does not count any more.
+    pub fn supersede(&mut self, former: i64, by: i64, at: i64) -> Result<()> {
+        self.take_back(former, at, &json!({ BY: by }))
+    }
+
     /// Takes an action back: what it said stays in the store and does not count any more. An undo can be undone.
     ///
     /// # Errors
     /// If there is no such action, or it was taken back before.
     pub fn undo(&mut self, action: i64, at: i64) -> Result<()> {
+        self.take_back(action, at, &json!({}))
+    }
+
+    fn take_back(&mut self, action: i64, at: i64, detail: &Value) -> Result<()> {
         let known: Option<i64> = self.run(|c| c.query_row("SELECT id FROM actions WHERE id = ?", [action], |row| row.get(0)).optional())?;
         if known.is_none() {
             return Err(Error::Input(format!("there is no action {action}; `tunesmith label undo --list` names them")));
@@ -223,7 +236,8 @@ impl Store {
         if self.undone.contains(&action) {
             return Err(Error::Input(format!("action {action} was undone before")));
         }
-        self.run(|c| c.execute("INSERT INTO actions (kind, at, detail, undoes) VALUES ('undo', ?, '{}', ?)", params![at, action]))?;
+        let detail = detail.to_string();
+        self.run(|c| c.execute("INSERT INTO actions (kind, at, detail, undoes) VALUES ('undo', ?, ?, ?)", params![at, detail, action]))?;
         self.look_again()
     }
 
@@ -261,14 +275,23 @@ impl Store {
     }
 }
 
-/// Actions that do not count: those that an action undoes which counts itself.
+/// In an undo's detail: the action in whose favour it was done.
+const BY: &str = "superseded_by";
+
+/// Actions that do not count: those that an action undoes which counts itself. An undo in favour of another action counts as long as
+/// nobody took that one back; that it was superseded in its turn brings nothing back.
 fn undone(actions: &[Action]) -> BTreeSet<i64> {
-    let mut gone = BTreeSet::new();
+    let (mut gone, mut taken_back) = (BTreeSet::new(), BTreeSet::new());
     for action in actions.iter().rev() {
+        let by = action.detail.get(BY).and_then(Value::as_i64);
         if let Some(target) = action.undoes
             && !gone.contains(&action.id)
+            && by.is_none_or(|by| !taken_back.contains(&by))
         {
             gone.insert(target);
+            if by.is_none() {
+                taken_back.insert(target);
+            }
         }
     }
     gone
@@ -336,6 +359,34 @@ mod tests {
         for sql in ["UPDATE evidence SET author = 'x'", "DELETE FROM evidence"] {
             assert!(store.run(|c| c.execute_batch(sql)).unwrap_err().to_string().contains("append-only"));
         }
+    }
+
+    #[test]
+    fn what_was_superseded_comes_back_only_if_its_successor_is_undone() {
+        let mut store = Store::in_memory().unwrap();
+        let act = |store: &mut Store, former: Option<i64>| {
+            let action = store.act("pseudo", 0, &Value::Null).unwrap();
+            former.into_iter().for_each(|former| store.supersede(former, action, 0).unwrap());
+            action
+        };
+        let a = act(&mut store, None);
+        let b = act(&mut store, Some(a));
+        let c = act(&mut store, Some(b));
+        let counts = |store: &Store| -> Vec<i64> {
+            store.actions().unwrap().into_iter().filter(|x| x.kind == "pseudo" && !x.undone).map(|x| x.id).collect()
+        };
+        assert_eq!(counts(&store), [c]);
+        assert!(store.supersede(a, c, 1).is_err(), "it does not count already");
+        store.undo(c, 1).unwrap();
+        let undo = store.actions().unwrap().last().unwrap().id;
+        assert_eq!((counts(&store), store.last_action().unwrap().unwrap().id), (vec![b], b), "not what it replaced in its time");
+        store.undo(b, 2).unwrap();
+        assert_eq!(counts(&store), [a]);
+        let second = store.actions().unwrap().last().unwrap().id;
+        // Undos are undone in turn.
+        store.undo(second, 3).unwrap();
+        store.undo(undo, 4).unwrap();
+        assert_eq!(counts(&store), [c]);
     }
 
     #[test]

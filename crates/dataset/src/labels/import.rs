@@ -292,8 +292,8 @@ struct StudioTasks {
 }
 
 impl RawRows for StudioTasks {
-    fn next(&mut self, _: &mut Losses) -> Option<Result<Document, RowError>> {
-        let document = self.rows.next()?.and_then(|row| label_studio::read(row, &self.options, &mut self.keys));
+    fn next(&mut self, losses: &mut Losses) -> Option<Result<Document, RowError>> {
+        let document = self.rows.next()?.and_then(|row| label_studio::read(row, &self.options, &mut self.keys, losses));
         Some(document.map_err(RowError::Bad))
     }
 }

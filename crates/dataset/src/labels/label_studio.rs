@@ -1,7 +1,7 @@
 //! Label Studio's JSON: tasks with annotations (one an annotator) and predictions of models.
 //!
 //! Cancelled annotations say nothing and are kept. Results that this model has no word for (ratings, taxonomies, pairwise choices) are
-//! kept whole.
+//! kept whole; so are relations whose ends are not there, which are counted as lost.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::error::BadRow;
 use crate::import::Row;
 
 /// The document that a task is.
-pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys) -> Result<Document, BadRow> {
+pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, losses: &mut Losses) -> Result<Document, BadRow> {
     let mut data = match row.fields.shift_remove("data") {
         Some(Value::Object(data)) => data,
         Some(_) => return Err(row.bad("data", "is no object")),
@@ -43,7 +43,7 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys) -> Result<Docu
         let Some(value) = row.fields.shift_remove(key) else { continue };
         let Value::Array(list) = value else { return Err(row.bad(key, "is no list")) };
         for (i, item) in list.into_iter().enumerate() {
-            statements.push(annotation(item, options).map_err(|(at, why)| row.bad(format!("{key}[{i}]{at}"), why))?);
+            statements.push(annotation(item, options, losses).map_err(|(at, why)| row.bad(format!("{key}[{i}]{at}"), why))?);
         }
     }
     let mut bare = Vec::new();
@@ -55,7 +55,7 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys) -> Result<Docu
                 bare.push(item);
                 continue;
             }
-            statements.push(prediction(item).map_err(|(at, why)| row.bad(format!("predictions[{i}]{at}"), why))?);
+            statements.push(prediction(item, losses).map_err(|(at, why)| row.bad(format!("predictions[{i}]{at}"), why))?);
         }
     }
     if !bare.is_empty() {
@@ -76,9 +76,9 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys) -> Result<Docu
 /// Where in the annotation, and why it cannot be used.
 type Complaint = (String, String);
 
-fn annotation(item: Value, options: &ReadOptions) -> Result<Statement, Complaint> {
+fn annotation(item: Value, options: &ReadOptions, losses: &mut Losses) -> Result<Statement, Complaint> {
     let Value::Object(mut fields) = item else { return Err((String::new(), "is no object".into())) };
-    let labels = results(fields.shift_remove("result"))?;
+    let labels = results(fields.shift_remove("result"), losses)?;
     let mut statement = options.statement(labels);
     let who = fields.get("completed_by");
     let name = who.and_then(|w| scalar(w).or_else(|| ["email", "id"].iter().find_map(|k| w.get(*k).and_then(scalar))));
@@ -92,27 +92,41 @@ fn annotation(item: Value, options: &ReadOptions) -> Result<Statement, Complaint
     Ok(statement)
 }
 
-fn prediction(item: Value) -> Result<Statement, Complaint> {
+fn prediction(item: Value, losses: &mut Losses) -> Result<Statement, Complaint> {
     let Value::Object(mut fields) = item else { return Err((String::new(), "is no object".into())) };
-    let labels = results(fields.shift_remove("result"))?;
+    let labels = results(fields.shift_remove("result"), losses)?;
     let name = fields.get("model_version").and_then(scalar).unwrap_or_default();
     let confidence = fields.get("score").and_then(Value::as_f64).filter(|s| (0.0..=1.0).contains(s));
     let author = Author { kind: AuthorKind::Model, name };
     Ok(Statement { author, confidence, labels, native: Native::new(Format::LabelStudio, fields), ..Statement::default() })
 }
 
-fn results(value: Option<Value>) -> Result<Vec<Label>, Complaint> {
+fn results(value: Option<Value>, losses: &mut Losses) -> Result<Vec<Label>, Complaint> {
     let list = match value {
         Some(Value::Array(list)) => list,
         None | Some(Value::Null) => Vec::new(),
         Some(_) => return Err((".result".into(), "is no list".into())),
     };
     let mut labels = Vec::new();
+    let regions: BTreeSet<String> = list.iter().filter_map(|item| item.get("id").and_then(scalar)).collect();
     for (i, item) in list.into_iter().enumerate() {
         let Value::Object(fields) = item else { return Err((format!(".result[{i}]"), "is no object".into())) };
+        if dangles(&fields, &regions) {
+            losses.add("relations", 1, "they join a region that is not in their annotation: kept for label-studio alone");
+            labels.push(Label::new(Body::Other { label: "relation".into(), value: fields.into() }));
+            continue;
+        }
         result(fields, &mut labels).map_err(|why| (format!(".result[{i}]"), why))?;
     }
     Ok(labels)
+}
+
+/// Whether a result is a relation of which an end is no region of the same annotation: somebody deleted the region, or the task was cut
+/// out of a larger one.
+fn dangles(fields: &Map<String, Value>, regions: &BTreeSet<String>) -> bool {
+    let relation = fields.get("type").and_then(Value::as_str).is_some_and(|kind| kind.eq_ignore_ascii_case("relation"));
+    let missing = |key: &str| fields.get(key).and_then(scalar).is_some_and(|id| !regions.contains(&id));
+    relation && (missing("from_id") || missing("to_id"))
 }
 
 /// Which of a region's labels this is, where it has several (`x`, `x/1`, `x/2` share the region `x`).

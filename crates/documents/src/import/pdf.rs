@@ -57,7 +57,7 @@ pub fn read(
     let unreadable = |reason: String| DocumentError::Unreadable { path: path.to_path_buf(), reason };
     let reader = pdf::open(bytes, &options.passwords).map_err(|e| match e {
         OpenError::Password if options.passwords.is_empty() => unreadable("it is encrypted; give its password with --password".into()),
-        OpenError::Password => unreadable("it is encrypted, and no --password fits".into()),
+        OpenError::Password => unreadable("it is encrypted, and no --password fits: give the one that opens it".into()),
         OpenError::Damaged(reason) => unreadable(reason),
     })?;
     read_pages("pdf", path, reader.as_ref(), recogniser, page_done)

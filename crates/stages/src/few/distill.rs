@@ -13,15 +13,14 @@ use vectorize::learn::folds::stratified;
 use vectorize::{ByClass, Features, Fitted, Learner};
 
 use super::evidence::{self, Said, Written};
-use super::{comparison, learner, prepare, unlabelled};
+use super::{Learning, comparison, learner, prepare, unlabelled};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::human::plural;
 use crate::language::teacher::{Teacher, without_preference};
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::{FeatureChoice, LearnerChoice};
-use crate::vectorize::table::{DataChoice, Table};
+use crate::vectorize::table::Table;
 
 /// What a row of the teacher's may count for, against 1 of a labelled one; cross-validation on labelled rows chooses.
 const WEIGHTS: [f64; 4] = [0.03, 0.1, 0.3, 1.0];
@@ -37,8 +36,8 @@ const LEAST: f64 = 1e-3;
 /// What to learn from.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
-    /// Rows with labels.
-    pub data: DataChoice,
+    /// Rows with labels, the student's features, and the student.
+    pub learning: Learning,
     /// Rows without; of a store those that people did not settle, if not given.
     pub unlabelled: Option<String>,
     /// A run, a classifier's directory, or with `recipe` any model.
@@ -47,10 +46,6 @@ pub struct Job {
     pub recipe: Option<Recipe>,
     /// Rows to judge on; a fifth of the labelled rows if not given.
     pub test: Option<String>,
-    /// The student's features.
-    pub features: FeatureChoice,
-    /// The student.
-    pub learner: LearnerChoice,
     /// Write the data set here, as JSON lines.
     pub output: Option<PathBuf>,
 }
@@ -160,9 +155,9 @@ fn best_weight(learner: &dyn Learner, x: &Features, y: &[u32], rest: &Features, 
 /// # Errors
 /// Data, a teacher or settings that cannot be used.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
-    let rest = unlabelled(environment, &job.data, job.unlabelled.as_deref(), progress)?;
-    let prepared = prepare(environment, &job.data, &job.features, &rest.texts, progress)?;
-    let judged = comparison(environment, &job.data, job.test.as_deref(), &prepared, progress)?;
+    let rest = unlabelled(environment, &job.learning.data, job.unlabelled.as_deref(), progress)?;
+    let prepared = prepare(environment, &job.learning.data, &job.learning.features, &rest.texts, progress)?;
+    let judged = comparison(environment, &job.learning.data, job.test.as_deref(), &prepared, progress)?;
     let (labels, texts) = (&prepared.labels, &prepared.table.texts);
     let teacher = Teacher::open(environment, &job.teacher, job.recipe.as_ref(), progress)?;
     teacher.check(labels)?;
@@ -177,7 +172,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         without_preference(&mut raw, None);
         taught = Lessons { p: raw, calibration: "preference", judge: None };
     }
-    let settings = learner(job.learner, &job.features);
+    let settings = learner(job.learning.learner, &job.learning.features);
     let learner = settings.learner();
     let classes = labels.len();
     let unlabelled = prepared.transform(&rest.texts, progress)?;
@@ -191,14 +186,16 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         write_atomic(path, data_set(&prepared.table, &rest, labels, &taught.p, teacher.name()).as_bytes())?;
     }
     let best = |i: usize| (taught.p.best(i), taught.p.row(i)[taught.p.best(i)]);
-    let store = match &job.data.store {
-        Some(dir) if !rest.documents.is_empty() => {
+    let store = match &job.learning.data.store {
+        Some(dir) => {
             let one = |i: usize| Said::class(rest.documents[i], &prepared.table.group, &labels[best(i).0], best(i).1);
             let detail =
                 json!({"teacher": job.teacher, "calibration": taught.calibration, "supervised": supervised, "distilled": distilled});
-            Some(evidence::write(dir, "distill", AuthorKind::Teacher, teacher.name(), detail, (0..rest.texts.len()).map(one).collect())?)
+            // Rows of a file are none of the store's.
+            let said = (0..rest.documents.len()).map(one).collect();
+            Some(evidence::write(dir, "distill", AuthorKind::Teacher, teacher.name(), detail, said)?)
         }
-        _ => None,
+        None => None,
     };
     let teacher_accuracy = on_test(environment, job, &prepared, &judged, (&teacher, &taught), progress)?;
     Ok(Report {
@@ -228,7 +225,7 @@ fn on_test(
     let labels = &prepared.labels;
     let (texts, y): (Vec<String>, Vec<u32>) = match (&job.test, &judged.rows) {
         (Some(file), _) => {
-            let mut table = super::read(environment, &job.data.other(file), super::Labels::Required, progress)?;
+            let mut table = super::read(environment, &job.learning.data.other(file), super::Labels::Required, progress)?;
             let y = super::known(&mut table, labels, progress)?;
             (table.texts, y)
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use ::annotate::{Current, Store, current};
+use ::annotate::{Action, Store, standings};
 use dataset::Origin;
 use dataset::labels::{Author, AuthorKind, Body, Label, Statement};
 use serde::Serialize;
@@ -33,28 +33,21 @@ pub(crate) fn read(dir: &Path, choice: &DataChoice, labels: Labels, progress: &m
     let mut groups: BTreeSet<String> = BTreeSet::new();
     store.each(&mut |entry| {
         table.read += 1;
-        let settled = current(&entry.document.statements, &entry.actions);
-        let classes: Vec<(&str, &str)> = match &settled {
-            Current::Resolved(now, _) if settled.is_human() => now
-                .labels
-                .iter()
-                .filter_map(|l| match &l.body {
-                    Body::Class { group, label } => Some((group.as_str(), label.as_str())),
-                    _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
+        // People's classes count whatever machines say of the rest.
+        let standings = standings(&entry.document.statements, &entry.actions);
+        let settled = standings.values().filter(|s| s.is_human()).flat_map(|s| &s.labels);
+        let class = |l: &Label| match &l.body {
+            Body::Class { group, label } => Some((group.clone(), label.clone())),
+            _ => None,
         };
-        let label = match classes[..] {
-            [(group, label)] => {
-                groups.insert(group.to_owned());
-                Some(label.to_owned())
+        let mut classes: Vec<(String, String)> = settled.filter_map(class).collect();
+        several += usize::from(classes.len() > 1);
+        let label = match (classes.pop(), classes.is_empty()) {
+            (Some((group, label)), true) => {
+                groups.insert(group);
+                Some(label)
             }
-            [] => None,
-            _ => {
-                several += 1;
-                None
-            }
+            _ => None,
         };
         if entry.document.text.trim().is_empty() {
             empty += 1;
@@ -120,11 +113,12 @@ pub struct Written {
     pub action: Option<i64>,
     /// Documents that it speaks of.
     pub documents: usize,
-    /// Former actions of the same method that were taken back.
+    /// Former actions of the same method in whose place it stands.
     pub replaced: Vec<i64>,
 }
 
-/// Writes evidence of one author, in place of what that author said before.
+/// Writes evidence of one author, in place of what that author said before. A run that found nothing says nothing, and takes the place of
+/// the former one all the same.
 ///
 /// # Errors
 /// If the store refuses; then nothing has changed.
@@ -147,19 +141,21 @@ pub(crate) fn write(dir: &Path, verb: &str, kind: AuthorKind, name: &str, mut de
     if before == after {
         return Ok(Written { action: None, documents, replaced: Vec::new() });
     }
-    // Only actions of such a verb hold nothing but this author's words: an import may hold others', too.
-    let own: BTreeSet<i64> = store.actions()?.into_iter().filter(|a| a.kind == verb).map(|a| a.id).collect();
-    let replaced: Vec<i64> = old.into_iter().filter(|a| own.contains(a)).collect();
+    // Only actions of such a verb hold nothing but this author's words: an import may hold others', too. A run that found nothing holds no
+    // words, and has its place nevertheless: undone after this one, it would bring back what was said before it.
+    let silent = |a: &Action| a.detail["author"] == name && a.detail["documents"] == 0;
+    let own = store.actions()?.into_iter().filter(|a| a.kind == verb && !a.undone);
+    let replaced: Vec<i64> = own.filter(|a| old.contains(&a.id) || silent(a)).map(|a| a.id).collect();
     if let Some(detail) = detail.as_object_mut() {
         detail.insert("author".into(), json!(name));
         detail.insert("documents".into(), json!(documents));
     }
     store.begin()?;
     let work = |store: &mut Store| -> Result<i64> {
-        for &action in &replaced {
-            store.undo(action, now())?;
-        }
         let action = store.act(verb, now(), &detail)?;
+        for &former in &replaced {
+            store.supersede(former, action, now())?;
+        }
         for s in &said {
             store.say(s.document, &statement(s), action)?;
         }
@@ -182,6 +178,10 @@ impl Written {
     /// As a person reads it.
     pub fn to_text(&self) -> String {
         match self.action {
+            None if self.documents == 0 => "nothing for the store, and nothing there to take back".to_owned(),
+            Some(action) if self.documents == 0 => {
+                format!("what it said before is taken back, action {action}; `label undo {action}` brings it back")
+            }
             None => format!("the store has it already ({} documents)", self.documents),
             Some(action) => {
                 let former = if self.replaced.is_empty() { String::new() } else { ", in place of what it said before".to_owned() };

@@ -28,6 +28,17 @@ pub(crate) const FEW_LABELS_C: f64 = 10.0;
 /// Parts of the labelled rows of which one judges, where there is no other file to judge on.
 const PARTS: usize = 5;
 
+/// Rows with labels, and what learns from them.
+#[derive(Clone, Debug, Default)]
+pub struct Learning {
+    /// Rows with labels: of a file, or of a store.
+    pub data: DataChoice,
+    /// Their features.
+    pub features: FeatureChoice,
+    /// The classifier.
+    pub learner: LearnerChoice,
+}
+
 /// The learner, with the penalty that suits few labels if none is chosen.
 pub(crate) fn learner(choice: LearnerChoice, features: &FeatureChoice) -> LearnerSettings {
     let choice = choice.on(features.kind, FEW_LABELS_C);

@@ -11,13 +11,11 @@ use serde_json::json;
 use vectorize::{Fitted, Learner};
 
 use super::evidence::{self, Said, Written};
-use super::{comparison, learner, prepare, unlabelled};
+use super::{Learning, comparison, learner, prepare, unlabelled};
 use crate::environment::Environment;
 use crate::error::Result;
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::{FeatureChoice, LearnerChoice};
-use crate::vectorize::table::DataChoice;
 
 /// What a propagated label counts for, against 1 of a labelled row.
 const PROPAGATED_WEIGHT: f64 = 0.5;
@@ -27,18 +25,14 @@ const GAIN: f64 = 0.005;
 /// What to learn from.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
-    /// Rows with labels.
-    pub data: DataChoice,
+    /// Rows with labels, features and classifier.
+    pub learning: Learning,
     /// Rows without; of a store those that people did not settle, if not given.
     pub unlabelled: Option<String>,
     /// Rows to judge on; a fifth of the labelled rows if not given.
     pub test: Option<String>,
     /// Calibrated probability from which self-training believes a label.
     pub threshold: f64,
-    /// Features.
-    pub features: FeatureChoice,
-    /// Classifier.
-    pub learner: LearnerChoice,
     /// Write the labels of the better method here, as JSON lines.
     pub output: Option<PathBuf>,
 }
@@ -97,11 +91,11 @@ fn method(name: &str, learner: &dyn Learner, rows: Rows<'_>, threshold: f64) -> 
 /// # Errors
 /// Data or settings that cannot be used.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
-    let rest = unlabelled(environment, &job.data, job.unlabelled.as_deref(), progress)?;
-    let prepared = prepare(environment, &job.data, &job.features, &rest.texts, progress)?;
-    let judged = comparison(environment, &job.data, job.test.as_deref(), &prepared, progress)?;
+    let rest = unlabelled(environment, &job.learning.data, job.unlabelled.as_deref(), progress)?;
+    let prepared = prepare(environment, &job.learning.data, &job.learning.features, &rest.texts, progress)?;
+    let judged = comparison(environment, &job.learning.data, job.test.as_deref(), &prepared, progress)?;
     let unlabelled = prepared.transform(&rest.texts, progress)?;
-    let settings = learner(job.learner, &job.features);
+    let settings = learner(job.learning.learner, &job.learning.features);
     let learner = settings.learner();
     let classes = prepared.labels.len();
     let rows = Rows { labelled: &judged.x, y: &judged.y, unlabelled: &unlabelled, classes };
@@ -118,7 +112,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let best = (0..tried.len()).fold(0, |b, i| if tried[i].1 > tried[b].1 { i } else { b });
     let (name, accuracy, mut given) = tried.swap_remove(best);
     let helped = (accuracy >= supervised + GAIN).then(|| name.to_owned());
-    if judged.rows.is_some() && (job.output.is_some() || job.data.store.is_some()) {
+    if judged.rows.is_some() && (job.output.is_some() || job.learning.data.store.is_some()) {
         // The fifth that judged teaches, too, now that it is known which method is better.
         let all = Rows { labelled: &prepared.x, y: &prepared.y, unlabelled: &unlabelled, classes };
         given = method(name, learner, all, job.threshold)?.1;
@@ -134,15 +128,18 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         }
         write_atomic(path, lines.as_bytes())?;
     }
-    let store = match &job.data.store {
-        // What did not help is not for keeping.
-        Some(dir) if helped.is_some() && !rest.documents.is_empty() => {
+    let store = match &job.learning.data.store {
+        Some(dir) => {
             let one =
                 |g: &Given| Said::class(rest.documents[g.row], &prepared.table.group, &prepared.labels[g.class as usize], g.confidence);
-            let detail = json!({"method": name, "supervised": supervised, "accuracy": accuracy});
-            Some(evidence::write(dir, "pseudo", AuthorKind::Pseudo, "pseudo", detail, given.iter().map(one).collect())?)
+            // What did not help is not for keeping, nor is what an earlier run said: with these labels it would not say it again. Rows of
+            // a file are not the store's.
+            let keep = helped.is_some() && !rest.documents.is_empty();
+            let said = if keep { given.iter().map(one).collect() } else { Vec::new() };
+            let detail = json!({"method": helped, "supervised": supervised, "accuracy": accuracy});
+            Some(evidence::write(dir, "pseudo", AuthorKind::Pseudo, "pseudo", detail, said)?)
         }
-        _ => None,
+        None => None,
     };
     Ok(Report { labelled: prepared.y.len(), unlabelled: rest.texts.len(), supervised, methods, helped, output: job.output.clone(), store })
 }

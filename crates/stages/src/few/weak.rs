@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::json;
 use vectorize::ByClass;
 
+use super::Learning;
 use super::evidence::{self, Said, Written};
 use super::rules::{Function, Rules, Which, load};
 use crate::environment::Environment;
@@ -18,24 +19,20 @@ use crate::human::plural;
 use crate::language::teacher::{Teacher, without_preference};
 use crate::manifest::write_atomic;
 use crate::progress::Progress;
-use crate::vectorize::choices::{FeatureChoice, LOGISTIC_C, LearnerChoice};
+use crate::vectorize::choices::LOGISTIC_C;
 use crate::vectorize::classify;
 use crate::vectorize::features::Source;
-use crate::vectorize::table::{DataChoice, Labels, Table, read};
+use crate::vectorize::table::{Labels, Table, read};
 
 /// What to label.
 #[derive(Clone, Debug, Default)]
 pub struct Job {
-    /// Rows; their labels, where they have some, only judge.
-    pub data: DataChoice,
+    /// Rows (their labels, where they have some, only judge), features of the end model, and the end model.
+    pub learning: Learning,
     /// The rules.
     pub rules: PathBuf,
     /// Rows to judge the end model on.
     pub test: Option<String>,
-    /// Features of the end model.
-    pub features: FeatureChoice,
-    /// The end model.
-    pub learner: LearnerChoice,
     /// Write probabilistic labels here, as JSON lines.
     pub output: Option<PathBuf>,
 }
@@ -135,7 +132,7 @@ fn judged(p: &[f64], votes: &Votes, truth: &[Option<u32>], classes: usize) -> Op
 /// Rules or data that cannot be used.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     let rules = load(&job.rules)?;
-    let rows = read(environment, &job.data, Labels::Optional, progress)?;
+    let rows = read(environment, &job.learning.data, Labels::Optional, progress)?;
     let k = rules.labels.len();
     let votes = votes(environment, &rules, &rows, progress)?;
     let model = LabelModel::fit(&votes, rules.balance.as_deref());
@@ -164,7 +161,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         }
         write_atomic(path, lines.as_bytes())?;
     }
-    let store = match &job.data.store {
+    let store = match &job.learning.data.store {
         Some(dir) => {
             let one = |&i: &usize| {
                 let row = &p[i * k..(i + 1) * k];
@@ -204,9 +201,9 @@ fn end_model(
     progress: &mut dyn Progress,
 ) -> Result<f64> {
     let k = labels.len();
-    let mut test = read(environment, &job.data.other(file), Labels::Required, progress)?;
+    let mut test = read(environment, &job.learning.data.other(file), Labels::Required, progress)?;
     let test_y = classify::known(&mut test, labels, progress)?;
-    let source = Source::open(environment, &job.features, &rows.texts, progress)?;
+    let source = Source::open(environment, &job.learning.features, &rows.texts, progress)?;
     let (vectorizer, x) = source.fit(&rows.texts, progress)?;
     let (mut chosen, mut y, mut weights) = (Vec::new(), Vec::new(), Vec::new());
     for &i in covered {
@@ -219,7 +216,7 @@ fn end_model(
             }
         }
     }
-    let learner = job.learner.on(job.features.kind, LOGISTIC_C).settings();
+    let learner = job.learning.learner.on(job.learning.features.kind, LOGISTIC_C).settings();
     let model = learner.learner().fit(&x.select(&chosen), &y, Some(&weights), k)?;
     Ok(accuracy(&model, &source.transform(&vectorizer, &test.texts, progress)?, &test_y))
 }

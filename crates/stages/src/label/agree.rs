@@ -5,7 +5,7 @@ use std::path::Path;
 use ::annotate::Store;
 use ::annotate::agree::Gather;
 
-pub use ::annotate::agree::{Agreement, ClassAgreement, Disagreement, SpanAgreement};
+pub use ::annotate::agree::{Agreement, ClassAgreement, Disagreement, RelationAgreement, SpanAgreement};
 
 use crate::error::Result;
 

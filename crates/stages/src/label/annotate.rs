@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use ::annotate::session::{Effect, Key, Screen, Session, Task};
-use ::annotate::{Current, Entry, Store};
+use ::annotate::{Current, Entry, Kind, Store};
 use dataset::labels::Body;
 use serde::Serialize;
 use serde_json::json;
@@ -14,6 +14,7 @@ use super::choose::{Choosing, choose};
 use super::now;
 use crate::environment::Environment;
 use crate::error::Result;
+use crate::human::plural;
 use crate::progress::Progress;
 
 /// What to annotate.
@@ -66,7 +67,15 @@ pub fn open(environment: &Environment, job: &Job, progress: &mut dyn Progress) -
     let mut classes: BTreeMap<String, usize> = BTreeMap::new();
     let mut types: BTreeMap<String, usize> = BTreeMap::new();
     let mut several = false;
+    let kind = match job.task {
+        Some(Task::Spans) => Some(Kind::Spans),
+        Some(Task::Class | Task::Classes) => Some(Kind::Class),
+        Some(Task::Adjudicate) => None,
+        // Who names classes and no task asks for classes.
+        None => (!job.classes.is_empty()).then_some(Kind::Class),
+    };
     let choosing = Choosing {
+        kind,
         // What is in dispute is not chosen: all of it waits for the adjudicator.
         strategy: if job.task == Some(Task::Adjudicate) { "random".into() } else { job.strategy.clone() },
         n: job.limit,
@@ -92,8 +101,11 @@ pub fn open(environment: &Environment, job: &Job, progress: &mut dyn Progress) -
     if let Some(reason) = &choice.reason {
         progress.warn(reason);
     }
-    let task = job.task.unwrap_or(match (classes.is_empty() && job.classes.is_empty(), several) {
-        (true, _) if !types.is_empty() => Task::Spans,
+    for left in &choice.left_out {
+        progress.note(&format!("not learned from: {} ({})", plural(left.count, "document"), left.reason));
+    }
+    let task = job.task.unwrap_or(match (choice.kind, several) {
+        (Kind::Spans, _) => Task::Spans,
         (_, true) => Task::Classes,
         _ => Task::Class,
     });

@@ -3,10 +3,10 @@
 
 use ::annotate::methods::active::{self, Pool, Strategy as Learned};
 use ::annotate::queue::{self, Gather, Strategy as Stored, Waiting};
-use ::annotate::{Current, Store, current};
+use ::annotate::{Current, Kind, Store, current};
 use vectorize::ByClass;
 
-use super::learn;
+use super::learn::{self, LeftOut};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::few::learner;
@@ -27,6 +27,8 @@ pub struct Choosing {
     pub seed: u64,
     /// Leave out what this annotator looked at, instead of what anybody did.
     pub annotator: Option<String>,
+    /// What is asked of the documents; told from the labels in the store if not given.
+    pub kind: Option<Kind>,
     /// Features of the strategies that learn.
     pub features: FeatureChoice,
     /// Their classifier.
@@ -47,11 +49,13 @@ pub struct Chosen {
 }
 
 /// What was chosen, and how.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Choice {
     /// The documents, most wanted first.
     pub rows: Vec<Chosen>,
-    /// Documents that wait.
+    /// What is asked of them.
+    pub kind: Kind,
+    /// Documents that wait for that.
     pub waiting: usize,
     /// The strategy that chose: another than the wanted one where that had nothing to learn from.
     pub used: String,
@@ -61,6 +65,8 @@ pub struct Choice {
     pub learned_from: usize,
     /// Their classes.
     pub classes: Vec<String>,
+    /// Documents that people labelled and the classifier did not learn from, with the reasons.
+    pub left_out: Vec<LeftOut>,
 }
 
 enum Way {
@@ -101,19 +107,30 @@ pub(super) fn choose(
         let now = current(&entry.document.statements, &entry.actions);
         gather.add(&entry);
         if matches!(way, Way::Learned(_)) {
-            known.add(&entry, &now);
+            known.add(&entry);
         }
         also(&entry, &now);
         Ok(())
     })?;
+    let kind = choosing.kind.unwrap_or_else(|| gather.asked());
+    let none = Choice {
+        rows: Vec::new(),
+        kind,
+        waiting: 0,
+        used: choosing.strategy.clone(),
+        reason: None,
+        learned_from: 0,
+        classes: Vec::new(),
+        left_out: Vec::new(),
+    };
     match way {
-        Way::Stored(strategy) => stored(gather, strategy, choosing),
-        Way::Learned(strategy) => learned(environment, store, gather, known.finish(), strategy, choosing, progress),
+        Way::Stored(strategy) => stored(gather, strategy, choosing, none),
+        Way::Learned(strategy) => learned(environment, store, (gather, known.of_one_class()), strategy, choosing, none, progress),
     }
 }
 
-fn stored(gather: Gather, strategy: Stored, choosing: &Choosing) -> Result<Choice> {
-    let mut all = gather.choose(strategy, usize::MAX);
+fn stored(gather: Gather, strategy: Stored, choosing: &Choosing, choice: Choice) -> Result<Choice> {
+    let mut all = gather.choose(choice.kind, strategy, usize::MAX);
     let waiting = all.len();
     if strategy == Stored::Uncertainty && waiting > 0 && all.iter().all(|w| w.uncertainty.is_none()) {
         return Err(StageError::input_help(
@@ -131,7 +148,7 @@ fn stored(gather: Gather, strategy: Stored, choosing: &Choosing) -> Result<Choic
         Chosen { document: w.document, score, why, uncertainty: w.uncertainty }
     };
     let rows = all.into_iter().map(one).collect();
-    Ok(Choice { rows, waiting, used: choosing.strategy.clone(), ..Choice::default() })
+    Ok(Choice { rows, waiting, ..choice })
 }
 
 const DRAWN: &str = "drawn by chance";
@@ -139,25 +156,32 @@ const DRAWN: &str = "drawn by chance";
 fn learned(
     environment: &Environment,
     store: &Store,
-    gather: Gather,
-    known: learn::Known,
+    (gather, known): (Gather, learn::Known),
     wanted: Learned,
     choosing: &Choosing,
+    mut choice: Choice,
     progress: &mut dyn Progress,
 ) -> Result<Choice> {
     // In an order drawn from the seed, so that a pool of the first is a fair one.
-    let mut waiting = gather.choose(Stored::Random, usize::MAX);
-    let mut choice = Choice { waiting: waiting.len(), classes: known.classes.clone(), ..Choice::default() };
+    let mut waiting = gather.choose(choice.kind, Stored::Random, usize::MAX);
+    choice.waiting = waiting.len();
     if waiting.len() > POOL {
         progress.note(&format!("pool   {POOL} of the {} documents that wait, drawn by chance", waiting.len()));
         waiting.truncate(POOL);
     }
     let mut strategy = wanted;
+    // A classifier of classes knows nothing of where spans are doubtful.
+    let known = if choice.kind == Kind::Class { known } else { learn::Known::default() };
+    choice.classes.clone_from(&known.classes);
+    if wanted != Learned::Cluster {
+        choice.left_out.clone_from(&known.left_out);
+    }
     if wanted != Learned::Cluster && known.classes.len() < 2 {
-        let have = match (known.y.len(), known.others) {
-            (0, 0) => "nobody labelled a document yet".to_owned(),
-            (0, n) => format!("none of the {n} documents that people settled has just one class"),
-            (n, _) => format!("all {n} labels are of one class"),
+        let have = match (choice.kind, known.y.len(), known.others()) {
+            (Kind::Spans | Kind::Texts, ..) => format!("a classifier of classes cannot tell which {} are in doubt", choice.kind.name()),
+            (_, 0, 0) => "nobody labelled a document yet".to_owned(),
+            (_, 0, n) => format!("none of the {n} documents that people labelled has just one class"),
+            (_, n, _) => format!("all {n} labels are of one class"),
         };
         choice.reason = Some(format!("{have}: nothing to learn from, so rows near the centres of groups of similar texts (cold start)"));
         strategy = Learned::Cluster;

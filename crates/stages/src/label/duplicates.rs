@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use ::annotate::{Basis, Current, Store, current};
+use ::annotate::{Basis, Store, standings};
 use documents::clean::{NearDuplicates, Verdict};
 
 use crate::error::{Result, StageError};
@@ -33,10 +33,12 @@ pub(super) fn find(store: &Store, near: f32, labelled: bool) -> Result<Duplicate
     while let Some(&rank) = passes.get(pass) {
         pass += 1;
         store.each(&mut |entry| {
-            let own = match current(&entry.document.statements, &entry.actions) {
-                Current::Resolved(_, basis) if basis >= Basis::Human => 0,
-                Current::Resolved(..) => 1,
-                _ => 2,
+            let standings = standings(&entry.document.statements, &entry.actions);
+            let own = match standings.values().map(|s| s.basis).max() {
+                None => 2,
+                Some(_) if standings.values().any(|s| s.tied) => 2,
+                Some(Basis::Model) => 1,
+                Some(_) => 0,
             };
             if own != rank {
                 if pass == 1 && !passes.contains(&own) && !(labelled && own == 2) {

@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{Result, StageError};
 
+pub use ::annotate::Kind;
 pub use ::annotate::session::{Key, Piece, Screen, Style, Task};
 pub use dataset::labels::conll::Scheme;
 pub use dataset::labels::import::{LabelsAre, ReadOptions};

@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use ::annotate::{Basis, Current, Store, current};
+use ::annotate::{Kind, Standing, Store, standings};
 use dataset::labels::export::{WriteOptions, Writer};
 use dataset::labels::jsonl::Detail;
-use dataset::labels::{Body, Format, Label, Statement, surface};
+use dataset::labels::{Body, Format, Label, surface};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::choose::{Choosing, choose};
+use super::learn::LeftOut;
 use super::shown_id;
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -33,7 +34,9 @@ pub struct Report {
     pub output: PathBuf,
     /// Rows written.
     pub rows: usize,
-    /// Documents that wait.
+    /// What is asked: `class`, `spans` or `texts`.
+    pub task: &'static str,
+    /// Documents that wait for that.
     pub waiting: usize,
     /// The strategy that was asked for.
     pub strategy: String,
@@ -45,6 +48,8 @@ pub struct Report {
     pub learned_from: usize,
     /// Their classes.
     pub classes: Vec<String>,
+    /// Documents that people labelled and the classifier did not learn from, with the reasons.
+    pub left_out: Vec<LeftOut>,
     /// Mean uncertainty of the rows that machines labelled, from 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uncertainty: Option<f64>,
@@ -58,7 +63,11 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let store = Store::existing(&job.store)?;
     let choice = choose(environment, &store, &job.choosing, progress, &mut |_, _| {})?;
     if choice.waiting == 0 {
-        return Err(StageError::input("no document waits for a label: people looked at all of them"));
+        let others: Vec<&str> = Kind::ALL.into_iter().filter(|k| *k != choice.kind).map(Kind::name).collect();
+        return Err(StageError::input_help(
+            format!("no document waits for an answer of the kind `{}`: people looked at all of them", choice.kind.name()),
+            format!("--task {} asks for another kind", others.join(" or ")),
+        ));
     }
     let options = WriteOptions { detail: Detail::Blank, ..WriteOptions::default() };
     let mut writer = Writer::create(Format::Jsonl, &job.output, options)?;
@@ -68,13 +77,13 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         if entry.document.id.is_none() {
             entry.document.id = Some(shown_id(&entry).into());
         }
-        if let Current::Resolved(now, Basis::Model) = current(&entry.document.statements, &entry.actions) {
-            let classes: Vec<Value> = now.labels.iter().filter_map(Label::class).map(Value::from).collect();
-            entry.document.meta.insert("proposed".into(), classes.into());
-            for (key, list) in [("proposed_spans", spans(&entry.document.text, &now)), ("proposed_relations", relations(&now))] {
-                if !list.is_empty() {
-                    entry.document.meta.insert(key.into(), list.into());
-                }
+        let proposed = standings(&entry.document.statements, &entry.actions).into_values().filter(Standing::is_proposed);
+        let proposed: Vec<Label> = proposed.flat_map(|s| s.labels).collect();
+        let classes: Vec<Value> = proposed.iter().filter_map(Label::class).map(Value::from).collect();
+        let (spans, relations) = (spans(&entry.document.text, &proposed), relations(&proposed));
+        for (key, list) in [("proposed", classes), ("proposed_spans", spans), ("proposed_relations", relations)] {
+            if !list.is_empty() {
+                entry.document.meta.insert(key.into(), list.into());
             }
         }
         let queued = json!({"strategy": choice.used, "score": row.score, "why": row.why});
@@ -87,18 +96,20 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     Ok(Report {
         output: job.output.clone(),
         rows: choice.rows.len(),
+        task: choice.kind.name(),
         waiting: choice.waiting,
         strategy: job.choosing.strategy.clone(),
         used: choice.used,
         reason: choice.reason,
         learned_from: choice.learned_from,
         classes: choice.classes,
+        left_out: choice.left_out,
         uncertainty,
     })
 }
 
 /// Proposed spans as a row's `spans` are written: copied there, they are confirmed.
-fn spans(text: &str, now: &Statement) -> Vec<Value> {
+fn spans(text: &str, proposed: &[Label]) -> Vec<Value> {
     let one = |label: &Label| {
         let (kind, ranges) = label.span()?;
         let said = json!({"id": label.id, "label": kind, "text": surface(text, ranges)});
@@ -110,11 +121,11 @@ fn spans(text: &str, now: &Statement) -> Vec<Value> {
         said.extend(place.as_object().cloned().unwrap_or_default());
         Some(Value::from(said))
     };
-    now.labels.iter().filter_map(one).collect()
+    proposed.iter().filter_map(one).collect()
 }
 
 /// Proposed relations as a row's `relations` are written.
-fn relations(now: &Statement) -> Vec<Value> {
+fn relations(proposed: &[Label]) -> Vec<Value> {
     let one = |label: &Label| match &label.body {
         Body::Relation { label: kind, args } => {
             let args: Vec<Value> = args.iter().map(|(role, id)| json!({"role": role, "id": id})).collect();
@@ -122,5 +133,5 @@ fn relations(now: &Statement) -> Vec<Value> {
         }
         _ => None,
     };
-    now.labels.iter().filter_map(one).collect()
+    proposed.iter().filter_map(one).collect()
 }

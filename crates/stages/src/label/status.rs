@@ -2,14 +2,16 @@
 
 use std::path::Path;
 
+use ::annotate::Store;
 use ::annotate::forecast::{Judged, Plan, Rows, too_few};
 use ::annotate::status::Gather;
-use ::annotate::{Store, current};
 use rayon::prelude::*;
 use serde::Serialize;
 
 pub use ::annotate::forecast::{Forecast, Point};
-pub use ::annotate::status::{AuthorCount, ClassCount, Status};
+pub use ::annotate::status::{AuthorCount, ClassCount, QuestionCount, Status};
+
+pub use super::learn::LeftOut;
 
 use super::learn;
 use crate::environment::Environment;
@@ -28,6 +30,8 @@ pub struct Report {
     pub learning_curve: Option<Curve>,
     /// Why that is not told.
     pub no_learning_curve: Option<String>,
+    /// Documents that people labelled and the learning curve says nothing of, with the reasons.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// A learning curve of the store's labels, by the classifier of `label queue`.
@@ -37,8 +41,11 @@ pub struct Curve {
     pub question: String,
     /// The classes.
     pub classes: Vec<String>,
-    /// Documents that people settled and that it says nothing of: several classes, none, spans only.
+    /// Documents that people labelled and that it says nothing of.
     pub others: usize,
+    /// Whether documents have several classes: then there is a classifier for each, and accuracy is the share of documents that all of them
+    /// get right.
+    pub several: bool,
     /// Points, law, what is foretold.
     #[serde(flatten)]
     pub forecast: Forecast,
@@ -55,28 +62,31 @@ pub fn run(environment: &Environment, dir: &Path, budget: usize, curve: bool, pr
     store.each(&mut |entry| {
         gather.add(&entry);
         if curve {
-            known.add(&entry, &current(&entry.document.statements, &entry.actions));
+            known.add(&entry);
         }
         Ok(())
     })?;
     let status = gather.finish(budget);
     if !curve {
-        return Ok(Report { status, learning_curve: None, no_learning_curve: Some("not asked for".into()) });
+        return Ok(Report { status, learning_curve: None, no_learning_curve: Some("not asked for".into()), left_out: Vec::new() });
     }
-    let known = known.finish();
+    let mut known = known.of_any_classes();
+    let others = known.others();
+    let left_out = std::mem::take(&mut known.left_out);
     if let Some(reason) = too_few(&known.y) {
-        return Ok(Report { status, learning_curve: None, no_learning_curve: Some(reason) });
+        return Ok(Report { status, learning_curve: None, no_learning_curve: Some(reason), left_out });
     }
     let forecast = foretell(environment, &known, progress)?;
-    let curve = Curve { question: known.question, classes: known.classes, others: known.others, forecast };
-    Ok(Report { status, learning_curve: Some(curve), no_learning_curve: None })
+    let curve = Curve { question: known.question, classes: known.classes, others, several: known.sets.is_some(), forecast };
+    Ok(Report { status, learning_curve: Some(curve), no_learning_curve: None, left_out })
 }
 
 fn foretell(environment: &Environment, known: &learn::Known, progress: &mut dyn Progress) -> Result<Forecast> {
     let x = learn::features(environment, &FeatureChoice::default(), &known.texts, &mut crate::Silent)?;
     let settings = learner(LearnerChoice::default(), &FeatureChoice::default());
-    let rows = Rows { x: &x, y: &known.y, classes: known.classes.len(), learner: settings.learner() };
-    let plan = Plan::new(&known.y);
+    let classes = known.classes.len();
+    let rows = Rows { x: &x, y: &known.y, sets: known.sets.as_deref(), classes, learner: settings.learner() };
+    let plan = Plan::new(&known.y, if known.sets.is_some() { classes } else { 1 });
     let jobs = plan.jobs();
     progress.begin("learning curve", Some(jobs.len() as u64), 0, Unit::Rows);
     let mut judged: Vec<Judged> = Vec::with_capacity(jobs.len());

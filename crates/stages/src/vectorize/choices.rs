@@ -115,40 +115,26 @@ pub struct VectorChoice {
     pub seed: Option<u64>,
 }
 
+/// Puts what was chosen in place of the defaults.
+macro_rules! given {
+    ($choice:ident => $settings:ident: $($field:ident)*) => {
+        $(if let Some(value) = $choice.$field {
+            $settings.$field = value;
+        })*
+    };
+}
+
 impl VectorChoice {
     fn word2vec(&self) -> Word2VecSettings {
-        let d = Word2VecSettings::default();
-        Word2VecSettings {
-            architecture: self.architecture.unwrap_or(d.architecture),
-            vector_size: self.vector_size.unwrap_or(d.vector_size),
-            window: self.window.unwrap_or(d.window),
-            min_count: self.min_count.unwrap_or(d.min_count),
-            negative: self.negative.unwrap_or(d.negative),
-            sample: self.sample.unwrap_or(d.sample),
-            epochs: self.epochs.unwrap_or(d.epochs),
-            alpha: self.alpha.unwrap_or(d.alpha),
-            min_alpha: d.min_alpha,
-            workers: self.workers.unwrap_or(d.workers),
-            seed: self.seed.unwrap_or(d.seed),
-        }
+        let mut settings = Word2VecSettings::default();
+        given!(self => settings: architecture vector_size window min_count negative sample epochs alpha workers seed);
+        settings
     }
 
     fn doc2vec(&self, analyzer: AnalyzerSettings) -> Doc2VecSettings {
-        let d = Doc2VecSettings::default();
-        Doc2VecSettings {
-            analyzer,
-            dm: self.dm,
-            vector_size: self.vector_size.unwrap_or(d.vector_size),
-            window: self.window.unwrap_or(d.window),
-            min_count: self.min_count.unwrap_or(d.min_count),
-            negative: self.negative.unwrap_or(d.negative),
-            sample: self.sample.unwrap_or(d.sample),
-            epochs: self.epochs.unwrap_or(d.epochs),
-            alpha: self.alpha.unwrap_or(d.alpha),
-            min_alpha: d.min_alpha,
-            workers: self.workers.unwrap_or(d.workers),
-            seed: self.seed.unwrap_or(d.seed),
-        }
+        let mut settings = Doc2VecSettings { analyzer, dm: self.dm, ..Doc2VecSettings::default() };
+        given!(self => settings: vector_size window min_count negative sample epochs alpha workers seed);
+        settings
     }
 }
 

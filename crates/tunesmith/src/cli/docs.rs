@@ -137,21 +137,46 @@ pub struct Chunks {
     /// The store's directory
     #[arg(long, value_name = "DIR")]
     pub store: PathBuf,
-    /// A model whose tokens are counted (default: characters are counted)
-    #[arg(long, value_name = "MODEL")]
-    pub tokenizer: Option<String>,
-    /// Clean by this pipeline first: a YAML file (see docs preview), default or none
-    #[arg(long, value_name = "FILE", default_value = "default")]
-    pub clean: String,
-    /// Longest chunk, in tokens (or characters without --tokenizer)
-    #[arg(long, value_name = "N", default_value_t = stages::docs::DEFAULT_SIZE)]
-    pub size: usize,
-    /// What a chunk repeats of the one before it, at most
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub overlap: usize,
+    #[command(flatten)]
+    pub cutting: CuttingArgs,
     /// Write the chunks as Parquet (if the name ends in .parquet) or JSON lines
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// How chunks are cut, where it is chosen.
+#[derive(Debug, Args)]
+pub struct CuttingArgs {
+    /// A model whose tokens are counted (default: characters are counted)
+    #[arg(long, value_name = "MODEL")]
+    pub tokenizer: Option<String>,
+    /// Clean by this pipeline first: a YAML file (see docs preview), default or none [default: default]
+    #[arg(long, value_name = "FILE")]
+    pub clean: Option<String>,
+    /// Longest chunk, in tokens (or characters without --tokenizer) [default: 512]
+    #[arg(long, value_name = "N")]
+    pub size: Option<usize>,
+    /// What a chunk repeats of the one before it, at most [default: 0]
+    #[arg(long, value_name = "N")]
+    pub overlap: Option<usize>,
+}
+
+impl CuttingArgs {
+    /// How the user wants chunks to be cut; none if nothing is said of it.
+    pub fn chosen(&self) -> Option<stages::docs::Cutting> {
+        if self.tokenizer.is_none() && self.clean.is_none() && self.size.is_none() && self.overlap.is_none() {
+            return None;
+        }
+        let usual = stages::docs::Cutting::default();
+        Some(stages::docs::Cutting {
+            tokenizer: self.tokenizer.clone(),
+            clean: self.clean.clone().unwrap_or(usual.clean),
+            options: stages::docs::ChunkOptions {
+                size: self.size.unwrap_or(usual.options.size),
+                overlap: self.overlap.unwrap_or(usual.options.overlap),
+            },
+        })
+    }
 }
 
 #[derive(Debug, Args)]

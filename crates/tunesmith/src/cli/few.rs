@@ -30,6 +30,30 @@ pub struct RowsArgs {
     pub store: Option<PathBuf>,
 }
 
+/// Rows with labels, and what learns from them.
+#[derive(Debug, Args)]
+pub struct LearningArgs {
+    #[command(flatten)]
+    pub from: RowsArgs,
+    #[command(flatten)]
+    pub labelled: LabelledArgs,
+    #[command(flatten)]
+    pub features: FeatureArgs,
+    #[command(flatten)]
+    pub learner: LearnerArgs,
+}
+
+/// Rows without labels beside them, and rows that judge what those brought.
+#[derive(Debug, Args)]
+pub struct RestArgs {
+    /// Rows without labels (of a store: those that people did not settle)
+    #[arg(long, value_name = "FILE", required_unless_present = "store")]
+    pub unlabelled: Option<String>,
+    /// Rows to judge on (default: a fifth of the labelled rows)
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub struct Simulate {
     /// Rows with labels: a file or any data source
@@ -87,13 +111,9 @@ pub struct Audit {
 
 #[derive(Debug, Args)]
 pub struct Weak {
-    #[command(flatten)]
-    pub from: RowsArgs,
     /// The rules
     #[arg(long, value_name = "RULES.yaml")]
     pub rules: PathBuf,
-    #[command(flatten)]
-    pub labelled: LabelledArgs,
     /// Rows to judge the end model on
     #[arg(long, value_name = "FILE")]
     pub test: Option<String>,
@@ -101,23 +121,13 @@ pub struct Weak {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
-    pub features: FeatureArgs,
-    #[command(flatten)]
-    pub learner: LearnerArgs,
+    pub learning: LearningArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct Pseudo {
     #[command(flatten)]
-    pub from: RowsArgs,
-    #[command(flatten)]
-    pub labelled: LabelledArgs,
-    /// Rows without labels (of a store: those that people did not settle)
-    #[arg(long, value_name = "FILE", required_unless_present = "store")]
-    pub unlabelled: Option<String>,
-    /// Rows to judge on (default: a fifth of the labelled rows)
-    #[arg(long, value_name = "FILE")]
-    pub test: Option<String>,
+    pub rest: RestArgs,
     /// Calibrated probability from which self-training believes a label
     #[arg(long, value_name = "P", default_value_t = 0.8)]
     pub threshold: f64,
@@ -125,37 +135,25 @@ pub struct Pseudo {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
-    pub features: FeatureArgs,
-    #[command(flatten)]
-    pub learner: LearnerArgs,
+    pub learning: LearningArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct Distill {
-    #[command(flatten)]
-    pub from: RowsArgs,
-    #[command(flatten)]
-    pub labelled: LabelledArgs,
     /// Who teaches: a run of `tunesmith train`, a directory of `vectorize classify train`, or with --recipe any model
     #[arg(long, value_name = "RUN_OR_MODEL")]
     pub teacher: String,
     /// Says the task of a teacher that is no run: prompt and labels
     #[arg(long, value_name = "RECIPE.yaml")]
     pub recipe: Option<PathBuf>,
-    /// Rows without labels (of a store: those that people did not settle)
-    #[arg(long, value_name = "FILE", required_unless_present = "store")]
-    pub unlabelled: Option<String>,
-    /// Rows to judge on (default: a fifth of the labelled rows)
-    #[arg(long, value_name = "FILE")]
-    pub test: Option<String>,
+    #[command(flatten)]
+    pub rest: RestArgs,
     /// Write the data set here, as JSON lines: people's rows {id, text, label, by: human}, then the teacher's {id, text, label, by:
     /// teacher, teacher, confidence, probabilities}
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
-    pub features: FeatureArgs,
-    #[command(flatten)]
-    pub learner: LearnerArgs,
+    pub learning: LearningArgs,
 }
 
 #[derive(Debug, Args)]

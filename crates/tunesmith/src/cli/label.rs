@@ -73,7 +73,11 @@ of a classifier that learns from the labels so far: least-confidence, margin, en
 many of each likely class); cluster (centres of groups of texts, for the beginning). With labels of fewer than two classes
 they begin with cluster, and say so. The default of -C is 10 here.
 
-JSON keys: output, rows, waiting, strategy, used, reason, learned_from, classes, uncertainty")]
+A row waits until a person answers what is asked: classes of people do not keep it from --task spans, nor do spans of a
+machine keep it from --task class.
+
+JSON keys: output, rows, task, waiting, strategy, used, reason, learned_from, classes, left_out [{count, reason}] (labelled
+documents that teach the classifier nothing), uncertainty")]
     Queue(Box<Queue>),
     /// Say how far annotators agree, and on which documents they do not
     #[command(after_help = "Example:
@@ -81,7 +85,8 @@ JSON keys: output, rows, waiting, strategy, used, reason, learned_from, classes,
 
 JSON keys: classes [{question, documents, observed, krippendorff, fleiss, fleiss_raters, pairs [{a, b, documents, observed,
 cohen}], labels [{label, judgements, krippendorff}], annotators [{annotator, documents, observed}]}], spans {documents,
-exact_f1, partial_f1, pairs, labels}, disagreements [{document, source, row, question, text, opinions, settled}]")]
+exact_f1, partial_f1, pairs, labels}, relations {documents, exact_f1, pairs [{a, b, documents, exact_f1}], labels [{label,
+exact_f1}]}, disagreements [{document, source, row, question, text, opinions, settled}]")]
     Agree(Agree),
     /// Settle what annotators disagree about: in the terminal, or one document by its number
     #[command(after_help = "Examples:
@@ -96,12 +101,16 @@ JSON keys: document, classes, labels, action (with --document); answered, waitin
   tunesmith label status --store project --budget 500
 
 What 100 more labels should bring is told by a classifier's learning curve: cross-validation on nested parts of the labels,
-and a power law through them, with intervals of 90 % (at least 50 documents with one class each).
+and a power law through them, with intervals of 90 % (at least 50 documents with a class). Where documents have several
+classes there is a classifier for each, and a document is right if all are. What it says nothing of is counted: left_out.
 
-JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, classes, spans, relations
-[{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}], learning_curve {question, classes,
-others, labels, folds, seeds, points [{labels, accuracy, low, high}], fit {ceiling, scale, exponent}, now {labels,
-accuracy, low, high}, next, gain {labels, mean, low, high}}, no_learning_curve (why there is none)")]
+Classes, spans and texts are counted by themselves: a document whose classes a person gave is labelled for classes, whatever
+a machine says of its spans.
+
+JSON keys: budget, used, left, documents, human, adjudicated, model, unresolved, unlabelled, questions [{question, used,
+human, adjudicated, model, unresolved, unlabelled}], classes, spans, relations [{label, count, human, thin}], annotators [{name, kind, documents, ignored, labels}], learning_curve {question, classes,
+others, several, labels, folds, seeds, points [{labels, accuracy, low, high}], fit {ceiling, scale, exponent}, now {labels,
+accuracy, low, high}, next, gain {labels, mean, low, high}}, no_learning_curve (why there is none), left_out [{count, reason}]")]
     Status(Status),
     /// Carry labels of chunks to the text as another cleaning leaves it; the former rows are put aside
     #[command(after_help = "Examples:
@@ -346,8 +355,8 @@ pub struct Import {
     pub path: Option<PathBuf>,
     #[command(flatten)]
     pub store: StoreDir,
-    #[command(flatten)]
-    pub cutting: CuttingArgs,
+    #[command(flatten, next_help_heading = "Cutting (chunks only)")]
+    pub cutting: super::docs::CuttingArgs,
     /// Count what would be new and what would be lost; change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -384,24 +393,6 @@ pub struct Import {
     /// Between the columns of a table (default: told from the header)
     #[arg(long, value_name = "CHAR")]
     pub delimiter: Option<char>,
-}
-
-/// How chunks are cut, where it is chosen.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Cutting (chunks only)")]
-pub struct CuttingArgs {
-    /// A model whose tokens are counted (default: characters are counted)
-    #[arg(long, value_name = "MODEL")]
-    pub tokenizer: Option<String>,
-    /// Clean by this pipeline first: a YAML file (see docs preview), default or none
-    #[arg(long, value_name = "FILE")]
-    pub clean: Option<String>,
-    /// Longest chunk, in tokens (or characters without --tokenizer) [default: 512]
-    #[arg(long, value_name = "N")]
-    pub size: Option<usize>,
-    /// What a chunk repeats of the one before it, at most [default: 0]
-    #[arg(long, value_name = "N")]
-    pub overlap: Option<usize>,
 }
 
 #[derive(Debug, Args)]
@@ -480,6 +471,27 @@ pub enum Task {
     Spans,
 }
 
+/// What rows are queued for.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Asked {
+    /// Classes
+    Class,
+    /// Spans and relations
+    Spans,
+    /// Free texts
+    Texts,
+}
+
+impl From<Asked> for stages::label::Kind {
+    fn from(asked: Asked) -> Self {
+        match asked {
+            Asked::Class => Self::Class,
+            Asked::Spans => Self::Spans,
+            Asked::Texts => Self::Texts,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct Annotate {
     #[command(flatten)]
@@ -515,6 +527,9 @@ pub struct Queue {
     /// balanced, cluster
     #[arg(long, default_value = "random")]
     pub strategy: String,
+    /// What is asked of them (default: told from the labels in the store); an answer of one kind leaves the others waiting
+    #[arg(long, value_enum)]
+    pub task: Option<Asked>,
     /// The file of rows (JSON lines)
     #[arg(long, short)]
     pub output: PathBuf,

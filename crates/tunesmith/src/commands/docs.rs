@@ -40,15 +40,8 @@ pub fn run(context: &Context, verb: &Docs) -> Result<()> {
             Ok(())
         }
         Docs::Chunks(args) => {
-            let job = chunks::Job {
-                store: args.store.clone(),
-                cutting: stages::docs::Cutting {
-                    tokenizer: args.tokenizer.clone(),
-                    clean: args.clean.clone(),
-                    options: stages::docs::ChunkOptions { size: args.size, overlap: args.overlap },
-                },
-                output: args.output.clone(),
-            };
+            let job =
+                chunks::Job { store: args.store.clone(), cutting: args.cutting.chosen().unwrap_or_default(), output: args.output.clone() };
             show_report(context, &chunks::run(&context.environment, &job, &mut context.screen())?, chunks::Report::to_text);
             Ok(())
         }

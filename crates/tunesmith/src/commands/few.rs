@@ -1,7 +1,7 @@
 //! `tunesmith label simulate|audit|weak|distant|pseudo|distill`
 
 use serde::Serialize;
-use stages::few::{audit, distant, distill, pseudo, simulate, weak};
+use stages::few::{self, audit, distant, distill, pseudo, simulate, weak};
 use stages::vectorize::table::DataChoice;
 use stages::{Recipe, Result};
 
@@ -17,6 +17,11 @@ fn labelled(source: &str, args: &cli::LabelledArgs) -> DataChoice {
 /// Rows of a file or a store.
 fn rows(from: &cli::RowsArgs, args: &cli::LabelledArgs) -> DataChoice {
     DataChoice { store: from.store.clone(), ..labelled(from.data.as_deref().unwrap_or_default(), args) }
+}
+
+/// Rows of a file or a store, and what learns from them.
+fn learning(args: &cli::LearningArgs) -> few::Learning {
+    few::Learning { data: rows(&args.from, &args.labelled), features: features(&args.features), learner: learner(&args.learner) }
 }
 
 fn show(context: &Context, report: &impl Serialize, text: impl FnOnce() -> String) {
@@ -60,14 +65,8 @@ pub fn audit(context: &Context, args: &cli::Audit) -> Result<()> {
 }
 
 pub fn weak(context: &Context, args: &cli::Weak) -> Result<()> {
-    let job = weak::Job {
-        data: rows(&args.from, &args.labelled),
-        rules: args.rules.clone(),
-        test: args.test.clone(),
-        features: features(&args.features),
-        learner: learner(&args.learner),
-        output: args.output.clone(),
-    };
+    let job =
+        weak::Job { learning: learning(&args.learning), rules: args.rules.clone(), test: args.test.clone(), output: args.output.clone() };
     let report = weak::run(&context.environment, &job, &mut context.screen())?;
     show(context, &report, || report.to_text());
     Ok(())
@@ -75,12 +74,10 @@ pub fn weak(context: &Context, args: &cli::Weak) -> Result<()> {
 
 pub fn pseudo(context: &Context, args: &cli::Pseudo) -> Result<()> {
     let job = pseudo::Job {
-        data: rows(&args.from, &args.labelled),
-        unlabelled: args.unlabelled.clone(),
-        test: args.test.clone(),
+        learning: learning(&args.learning),
+        unlabelled: args.rest.unlabelled.clone(),
+        test: args.rest.test.clone(),
         threshold: args.threshold,
-        features: features(&args.features),
-        learner: learner(&args.learner),
         output: args.output.clone(),
     };
     let report = pseudo::run(&context.environment, &job, &mut context.screen())?;
@@ -90,13 +87,11 @@ pub fn pseudo(context: &Context, args: &cli::Pseudo) -> Result<()> {
 
 pub fn distill(context: &Context, args: &cli::Distill) -> Result<()> {
     let job = distill::Job {
-        data: rows(&args.from, &args.labelled),
-        unlabelled: args.unlabelled.clone(),
+        learning: learning(&args.learning),
+        unlabelled: args.rest.unlabelled.clone(),
         teacher: args.teacher.clone(),
         recipe: args.recipe.as_deref().map(|path| Recipe::load(path, &[])).transpose()?,
-        test: args.test.clone(),
-        features: features(&args.features),
-        learner: learner(&args.learner),
+        test: args.rest.test.clone(),
         output: args.output.clone(),
     };
     let report = distill::run(&context.environment, &job, &mut context.screen())?;

@@ -1,7 +1,7 @@
 //! `tunesmith label …`
 
 use stages::human::{count, plural};
-use stages::label::status::ClassCount;
+use stages::label::status::{ClassCount, LeftOut};
 use stages::label::{Lost, ReadOptions};
 use stages::{Result, StageError};
 
@@ -35,7 +35,7 @@ fn import(context: &Context, args: &Import) -> Result<()> {
     let Some(path) = &args.path else {
         return Err(StageError::input("which file? `label import FORMAT PATH --store DIR`; only chunks have none"));
     };
-    if cutting(args).is_some() {
+    if args.cutting.chosen().is_some() {
         return Err(StageError::input("--tokenizer, --clean, --size and --overlap say how documents are cut: `label import chunks`"));
     }
     let options = ReadOptions {
@@ -65,23 +65,6 @@ fn import(context: &Context, args: &Import) -> Result<()> {
     Ok(())
 }
 
-/// How the user wants chunks to be cut; none if nothing is said of it.
-fn cutting(args: &Import) -> Option<stages::docs::Cutting> {
-    let given = &args.cutting;
-    if given.tokenizer.is_none() && given.clean.is_none() && given.size.is_none() && given.overlap.is_none() {
-        return None;
-    }
-    let usual = stages::docs::Cutting::default();
-    Some(stages::docs::Cutting {
-        tokenizer: given.tokenizer.clone(),
-        clean: given.clean.clone().unwrap_or(usual.clean),
-        options: stages::docs::ChunkOptions {
-            size: given.size.unwrap_or(usual.options.size),
-            overlap: given.overlap.unwrap_or(usual.options.overlap),
-        },
-    })
-}
-
 fn import_chunks(context: &Context, args: &Import) -> Result<()> {
     if let Some(path) = &args.path {
         let help = format!("`docs ingest {} --store DIR` reads documents; their chunks come without a file", super::shown(path));
@@ -104,7 +87,7 @@ fn import_chunks(context: &Context, args: &Import) -> Result<()> {
     }
     let job = stages::label::chunks::Job {
         store: args.store.store.clone(),
-        cutting: cutting(args),
+        cutting: args.cutting.chosen(),
         source: args.source.clone(),
         dry_run: args.dry_run,
     };
@@ -242,6 +225,19 @@ fn status(context: &Context, args: &Status) -> Result<()> {
         count(status.unresolved as u64),
         count(status.unlabelled as u64)
     ));
+    // One question says no more than the line above.
+    for q in status.questions.iter().filter(|_| status.questions.len() > 1) {
+        output::line(format_args!(
+            "  {}: {} settled by people ({} adjudicated), {} by machines only, {} in dispute, {} unlabelled; {} used",
+            q.question,
+            count(q.human as u64),
+            q.adjudicated,
+            count(q.model as u64),
+            count(q.unresolved as u64),
+            count(q.unlabelled as u64),
+            count(q.used as u64)
+        ));
+    }
     for (title, list) in [("class", &status.classes), ("span", &status.spans), ("relation", &status.relations)] {
         table(title, list);
     }
@@ -260,7 +256,15 @@ fn status(context: &Context, args: &Status) -> Result<()> {
         (None, Some(reason)) if !args.no_curve => output::line(format_args!("learning curve: not told: {reason}")),
         _ => {}
     }
+    left_out(&report.left_out);
     Ok(())
+}
+
+/// Labelled documents that a classifier did not learn from.
+fn left_out(list: &[LeftOut]) {
+    for left in list {
+        output::line(format_args!("not learned from: {} ({})", plural(left.count, "document"), left.reason));
+    }
 }
 
 fn learning_curve(curve: &stages::label::status::Curve) {
@@ -276,7 +280,8 @@ fn learning_curve(curve: &stages::label::status::Curve) {
     let row = |p: &stages::label::status::Point, what: &str| {
         output::line(format_args!("{:>8}  {:.3}  {:.3}-{:.3}{what}", p.labels, p.accuracy, p.low, p.high));
     };
-    output::line(format_args!("{:>8}  accuracy (90 % of samples)", "labels"));
+    let accuracy = if curve.several { "all classes right" } else { "accuracy" };
+    output::line(format_args!("{:>8}  {accuracy} (90 % of samples)", "labels"));
     f.points.iter().for_each(|p| row(p, ""));
     row(&f.now, "  by the curve, now");
     row(&f.next, "  by the curve");
@@ -364,6 +369,7 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
             n: args.n,
             seed: args.seed,
             annotator: args.annotator.clone(),
+            kind: args.task.map(Into::into),
             features: features(&args.features),
             learner: learner(&args.learner),
         },
@@ -375,7 +381,8 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
         return Ok(());
     }
     let path = super::shown(&report.output);
-    output::line(format_args!("wrote {} of {} that wait to {path}", plural(report.rows, "row"), count(report.waiting as u64)));
+    let (rows, waiting) = (plural(report.rows, "row"), count(report.waiting as u64));
+    output::line(format_args!("wrote {rows} of {waiting} that wait ({}) to {path}", report.task));
     if report.learned_from > 0 {
         let (labels, classes) = (plural(report.learned_from, "label"), report.classes.len());
         output::line(format_args!("chosen by {} from {labels} of {classes} classes; `queued` says why each", report.used));
@@ -383,8 +390,14 @@ fn queue(context: &Context, args: &Queue) -> Result<()> {
     if let Some(reason) = &report.reason {
         output::line(format_args!("chosen by {}: {reason}", report.used));
     }
+    left_out(&report.left_out);
+    let field = match report.task {
+        "spans" => "`spans` (and `relations`)",
+        "texts" => "`texts`",
+        _ => "a `label`",
+    };
     output::line(format_args!(
-        "next: put a `label` into each, then\n  {} label import jsonl {path} --store {}",
+        "next: put {field} into each, then\n  {} label import jsonl {path} --store {}",
         super::program(),
         super::shown(&args.store.store)
     ));
@@ -456,6 +469,17 @@ fn agree(context: &Context, args: &Agree) -> Result<()> {
                 pair.partial_f1,
                 plural(pair.documents, "document")
             ));
+        }
+    }
+    if let Some(relations) = &found.relations {
+        let documents = plural(relations.documents, "document");
+        output::line(format_args!("relations: {documents}, F1 exact {:.3}", relations.exact_f1));
+        for label in &relations.labels {
+            output::line(format_args!("  {:<20} F1 exact {:.3}", label.label, label.exact_f1));
+        }
+        for pair in &relations.pairs {
+            let names = format!("{} / {}", who(&pair.a), who(&pair.b));
+            output::line(format_args!("  {names:<20} F1 exact {:.3} on {}", pair.exact_f1, plural(pair.documents, "document")));
         }
     }
     output::line(format_args!("{}", plural(found.disagreements.len(), "disagreement")));
