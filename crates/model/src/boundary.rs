@@ -25,12 +25,6 @@ impl Decoder {
         self.layers.iter().take_while(|layer| !layer.trainable()).count()
     }
 
-    /// True if some linear layer's own matrix trains (not only a low-rank branch beside it).
-    pub fn trains_matrices(&self) -> bool {
-        let linears = self.layers.iter().flat_map(Layer::linears).chain([&self.lm_head]);
-        linears.map(|linear| &linear.weight).any(|weight| matches!(weight, Matrix::Param(_)))
-    }
-
     /// True if training draws random numbers for each row: what two rows have in common is then no longer the same.
     pub fn drops(&self) -> bool {
         let branches = self.layers.iter().flat_map(Layer::linears).chain([&self.lm_head]);

@@ -106,7 +106,7 @@ pub struct TrainingArguments {
     /// rounding; off by itself where dropout makes rows differ.
     pub share_prefixes: bool,
     /// Most tokens that are computed in one pass forward and backward; a batch of more is computed in parts with the same result
-    /// but for rounding, in less memory. If not given, a number that suits what is trained. A single row is never divided.
+    /// but for rounding, in less memory. If not given, 1,024. A single row is never divided.
     pub tokens_per_pass: Option<usize>,
     /// Whether results of layers that do not train (below the first that does) are kept from epoch to epoch, rounded to
     /// bfloat16. `auto`: if there is more than one epoch and a budget suffices.
