@@ -101,6 +101,7 @@ def inference(kind, owed_prefill, owed_decode):
         # Unlike the registers', the memory's speed is shared with whoever else has this machine: medians on both sides.
         bandwidth = median([o["peak"]["read_gb_per_second"] for runs in our.values() for o in runs])
         fraction = median([o["read_gb_per_second"] for o in our["decode"]]) / bandwidth
+        of_weights = median([o["read_gb_per_second"] / o["weights_read_gb_per_second"] for o in our["decode"]])
         their_prefill = median([t["prefill"] for t in theirs])
         in_groups = [comparison(f"{kind}: prefill of 512 tokens on the file's groups", rate[name], their_prefill, "tokens/s", owed_prefill)
                      for name in variants if name == "native prefill"]
@@ -108,7 +109,8 @@ def inference(kind, owed_prefill, owed_decode):
             "comparisons": in_groups + [
                 comparison(f"{kind}: prefill of 512 tokens in bf16", rate["prefill"], their_prefill, "tokens/s", owed_prefill),
                 comparison(f"{kind}: decode of 128 tokens", rate["decode"], median([t["decode"] for t in theirs]), "tokens/s", owed_decode),
-                figure(f"{kind}: decode's share of the read bandwidth", fraction, "", 0.75),
+                figure(f"{kind}: decode's share of the read bandwidth", fraction, "", 0.75,
+                       note=f"{bandwidth:.0f} GB/s; of the rate of reading the same weights alone: {of_weights:.2f}"),
             ],
             "peer_runs": theirs,
             "our_runs": our,

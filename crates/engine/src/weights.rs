@@ -207,7 +207,7 @@ impl Matrix {
     }
 
     /// What a product of few rows streams from memory; nothing for parameters, which seldom serve single tokens.
-    pub(crate) fn stream(&self) -> &[u8] {
+    pub fn stream(&self) -> &[u8] {
         match self {
             Matrix::Frozen(m) => m.stream(),
             Matrix::Param(_) => &[],

@@ -69,29 +69,30 @@ pub fn int8(tasks: usize) -> Option<f64> {
 }
 
 #[inline(always)]
-unsafe fn read_body<S: Simd>(x: &[f32]) -> f32 {
+unsafe fn read_body<S: Simd>(x: &[u8]) -> f32 {
     unsafe {
+        // Whatever the bits mean as numbers, comparing them costs the same.
         let mut acc = [S::splat(0.0); 8];
-        let block = 8 * S::LANES;
+        let block = 32 * S::LANES;
         for l in 0..x.len() / block {
             for (j, v) in acc.iter_mut().enumerate() {
-                *v = S::add(*v, S::load(x.as_ptr().add(l * block + j * S::LANES)));
+                *v = S::max(*v, S::load(x.as_ptr().add(l * block + 4 * j * S::LANES).cast()));
             }
         }
-        acc.into_iter().fold(0.0, |sum, v| sum + S::sum(v))
+        acc.into_iter().fold(0.0, |top, v| f32::max(top, S::max_lane(v)))
     }
 }
-dispatch!(fn read_isa = read_body(x: &[f32]) -> f32);
+dispatch!(fn read_isa = read_body(x: &[u8]) -> f32);
 
-/// Reads `x` once, in tasks of 1 MB; returns the number of bytes. Take several times the last cache level.
-pub fn read(x: &[f32]) -> f64 {
-    const TASK: usize = 1 << 18;
+/// Reads all of `parts` once, in tasks of up to 1 MB; returns the number of bytes. Take several times the last cache level.
+pub fn read(parts: &[&[u8]]) -> f64 {
+    const TASK: usize = 1 << 20;
     let isa = isa();
-    let tasks = x.len() / TASK;
-    team::run(tasks, |i| {
-        black_box(read_isa(isa, &x[i * TASK..(i + 1) * TASK]));
+    let tasks: Vec<&[u8]> = parts.iter().flat_map(|part| part.chunks(TASK)).collect();
+    team::run(tasks.len(), |i| {
+        black_box(read_isa(isa, tasks[i]));
     });
-    (4 * TASK * tasks) as f64
+    tasks.iter().map(|task| task.len() as f64).sum()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -133,6 +134,6 @@ mod tests {
         assert_eq!(super::f32(6), 2.0 * super::f32(3));
         assert_eq!(super::bf16(4).is_some(), crate::cpu::bf16_path() == crate::cpu::Bf16Path::Avx512Bf16);
         assert_eq!(super::int8(4).is_some(), crate::cpu::int8_path() == crate::cpu::Int8Path::Avx512Vnni);
-        assert_eq!(super::read(&vec![1.0; 3 << 18]), (3 << 20) as f64);
+        assert_eq!(super::read(&[&vec![1; 3 << 20], &[2; 100]]), (3 << 20) as f64 + 100.0);
     }
 }

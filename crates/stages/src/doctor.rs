@@ -165,11 +165,15 @@ pub(crate) fn measure_peak(kind: Kind) -> f64 {
 
 /// Sums a buffer far larger than any cache.
 pub(crate) fn measure_reading() -> f64 {
-    let buffer = vec![1f32; 64 << 20];
+    measure_reading_of(&[&vec![1; 256 << 20]])
+}
+
+/// The same of given memory: where it happens to lie decides, too.
+pub(crate) fn measure_reading_of(parts: &[&[u8]]) -> f64 {
     let mut best = 0f64;
     for _ in 0..3 {
         let begun = Instant::now();
-        let bytes = peak::read(&buffer);
+        let bytes = peak::read(parts);
         best = best.max(bytes / begun.elapsed().as_secs_f64() / 1e9);
     }
     best

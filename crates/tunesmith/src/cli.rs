@@ -343,7 +343,8 @@ peak {gflops, read_gb_per_second}, fraction_of_peak")]
   tunesmith bench decode --arch smollm2-135m --tokens 128 --context 1024 --batch 8
 
 JSON keys: model, parameters, tokens, context, batch, dtype, threads, repeats, ms_per_token, tokens_per_s,
-peak_rss_mb, weights_gb, read_gb_per_second, peak {gflops, read_gb_per_second}, fraction_of_read")]
+peak_rss_mb, weights_gb, read_gb_per_second, peak {gflops, read_gb_per_second}, fraction_of_read,
+weights_read_gb_per_second (reading these very weights and nothing else)")]
     Decode(BenchDecode),
     /// The matrix products of a step over frozen weights, alone
     #[command(after_help = "Examples:

@@ -122,6 +122,7 @@ fn reading_and_writing_are_timed() {
         "read_gb_per_second",
         "peak",
         "fraction_of_read",
+        "weights_read_gb_per_second",
     ];
     assert_eq!(keys(&one), expected);
     let several = write(&["--batch", "3", "--context", "7"]);

@@ -53,11 +53,11 @@ impl Record {
     /// Raises the limits to what the machine does now, if that is more.
     fn measure_limits(&mut self) {
         let tasks = 64 * kernels::cpu::threads();
-        let memory = vec![1.0; 64 << 20];
+        let memory = vec![1; 256 << 20];
         let f32 = most(|| peak::f32(tasks));
         let bf16 = most(|| peak::bf16(tasks).unwrap_or(0.0)).max(f32);
         let int8 = most(|| peak::int8(tasks).unwrap_or(0.0)).max(f32);
-        let now = [f32, bf16, int8, most(|| peak::read(&memory))];
+        let now = [f32, bf16, int8, most(|| peak::read(&[&memory]))];
         for (limit, now) in self.limits.iter_mut().zip(now) {
             *limit = limit.max(now);
         }

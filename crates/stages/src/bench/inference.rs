@@ -7,6 +7,7 @@ use model::Decoder;
 use serde::Serialize;
 
 use super::{Peak, Subject, at_least_one, check_context, median_ms, peak, peak_rss_mb, random_ids, timed, work};
+use crate::doctor;
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::progress::{Progress, Unit};
@@ -113,6 +114,8 @@ pub struct Decode {
     pub peak: Option<Peak>,
     /// `read_gb_per_second / peak.read_gb_per_second`.
     pub fraction_of_read: Option<f64>,
+    /// Reading these very weights and nothing else, 10^9 bytes a second: where in memory they lie decides, too.
+    pub weights_read_gb_per_second: Option<f64>,
 }
 
 /// Times the reading of a prompt.
@@ -196,6 +199,7 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
         read_gb_per_second: read,
         peak,
         fraction_of_read: peak.map(|peak| read / peak.read_gb_per_second),
+        weights_read_gb_per_second: job.peak.then(|| doctor::measure_reading_of(&streams(&decoder))),
     })
 }
 
@@ -245,6 +249,11 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// The weights that a token reads, as they lie in memory.
+fn streams(decoder: &Decoder) -> Vec<&[u8]> {
+    decoder.layers.iter().flat_map(work::linears).chain([&decoder.lm_head]).map(|linear| linear.weight.stream()).collect()
+}
+
 /// Bytes of weights that a token has to read: every matrix of the layers and the head; of the embedding a single row, which is
 /// nothing.
 fn weight_bytes(decoder: &Decoder) -> usize {
@@ -289,6 +298,9 @@ impl Decode {
         let _ = write!(out, "reading     {:.3} GB of weights a token, {:.1} GB/s", self.weights_gb, self.read_gb_per_second);
         if let (Some(fraction), Some(peak)) = (self.fraction_of_read, self.peak) {
             let _ = write!(out, ": {:.0}% of the {:.1} GB/s at which this machine reads memory", 100.0 * fraction, peak.read_gb_per_second);
+        }
+        if let Some(weights) = self.weights_read_gb_per_second {
+            let _ = write!(out, " (these weights and nothing else: {weights:.1} GB/s)");
         }
         out
     }
