@@ -134,7 +134,9 @@ impl<R: Right> Job<'_, R> {
         let strips = self.rows.div_ceil(height);
         par::ranges(panels * strips, 1, |first, count| {
             for task in first..first + count {
-                let (p, i) = (task / strips, task % strips * height);
+                // A single strip of few rows waits for the weights.
+                let p = if strips == 1 { par::apart(task, panels) } else { task / strips };
+                let i = task % strips * height;
                 self.task(p, i, height.min(self.rows - i));
             }
         });

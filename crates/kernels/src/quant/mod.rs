@@ -23,7 +23,7 @@ pub use rows::Rows;
 
 use crate::cpu::{Isa, isa};
 use crate::mat::{Mat, MatMut, Update};
-use crate::par::Shared;
+use crate::par::{self, Shared};
 use crate::pool::Arena;
 use crate::team;
 use rows::Meta;
@@ -81,10 +81,6 @@ const TILE: usize = 6;
 #[derive(Clone, Copy)]
 struct Tile {
     panel: *const u8,
-    /// Where this task's panels end,
-    end: *const u8,
-    /// and how many bytes further this thread's next task is likely to begin.
-    jump: usize,
     groups: usize,
     /// Quantised row 0; rows are `groups · 32` apart.
     x: *const i8,
@@ -162,7 +158,6 @@ fn several_on(isa: Isa, products: &[Product], x: &Rows) {
     let blocks = x.rows().div_ceil(TASK_ROWS);
     let total = products.iter().map(|p| p.tasks() * blocks).sum();
     let inner = inner_loop(isa);
-    let others = crate::cpu::threads().saturating_sub(1);
     team::run(total, |mut task| {
         let mut list = products.iter();
         let p = loop {
@@ -172,12 +167,9 @@ fn several_on(isa: Isa, products: &[Product], x: &Rows) {
             }
             task -= p.tasks() * blocks;
         };
-        let (block, first) = (task % blocks, task / blocks * p.per_task());
+        let (block, first) = (task % blocks, par::apart(task / blocks, p.tasks()) * p.per_task());
         let (row, end) = (block * TASK_ROWS, x.rows().min((block + 1) * TASK_ROWS));
-        let last = p.weight.panels().min(first + p.per_task());
-        let stop = p.weight.panel(last - 1).as_ptr_range().end;
-        let jump = others * p.per_task() * p.weight.panel_len();
-        for panel in first..last {
+        for panel in first..p.weight.panels().min(first + p.per_task()) {
             let col = panel * PANEL;
             for row in (row..end).step_by(TILE) {
                 // SAFETY: the task's rows and columns are its own and in bounds (`MatMut` checked, shapes agree);
@@ -185,8 +177,6 @@ fn several_on(isa: Isa, products: &[Product], x: &Rows) {
                 unsafe {
                     let tile = Tile {
                         panel: p.weight.panel(panel).as_ptr(),
-                        end: stop,
-                        jump,
                         groups: x.groups(),
                         x: x.numbers().as_ptr().add(row * x.groups() * GROUP),
                         meta: x.meta().as_ptr().add(row * x.groups()),

@@ -65,7 +65,7 @@ unsafe fn tile<const F: u8, const R: usize>(t: &Tile) {
                 for step in 0..8 {
                     let w = [_mm512_load_si512(p.cast()), _mm512_load_si512(p.add(64).cast())];
                     if R == 1 {
-                        ahead(p, t);
+                        ahead(p);
                     }
                     p = p.add(128);
                     for r in 0..R {
@@ -78,7 +78,7 @@ unsafe fn tile<const F: u8, const R: usize>(t: &Tile) {
                 for step in 0..4 {
                     let w = [_mm512_load_si512(p.cast()), _mm512_load_si512(p.add(64).cast())];
                     if R == 1 {
-                        ahead(p, t);
+                        ahead(p);
                     }
                     p = p.add(128);
                     let first = [_mm512_and_si512(w[0], low), _mm512_and_si512(w[1], low)];
@@ -127,16 +127,11 @@ unsafe fn tile<const F: u8, const R: usize>(t: &Tile) {
     }
 }
 
-/// Fetches two lines that a later step needs: of this task, or of the one that the thread takes next, if threads go on in turn. The
-/// address may lie beyond the weight: a prefetch never faults.
+/// Fetches two lines that a later step needs. The address may lie beyond the weight: a prefetch never faults.
 #[inline(always)]
-unsafe fn ahead(p: *const u8, t: &Tile) {
-    let mut at = p.wrapping_add(AHEAD);
-    if at >= t.end {
-        at = at.wrapping_add(t.jump);
-    }
+unsafe fn ahead(p: *const u8) {
     unsafe {
-        _mm_prefetch::<_MM_HINT_T0>(at.cast());
-        _mm_prefetch::<_MM_HINT_T0>(at.wrapping_add(64).cast());
+        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast());
+        _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD + 64).cast());
     }
 }
