@@ -10,10 +10,12 @@ pub(crate) fn rows_per_task(cols: usize) -> usize {
     (GRAIN / cols.max(1)).max(1)
 }
 
-/// The place of the `i`-th of `tasks` that are handed out one by one, if threads that take them in turn shall each read a run of
+/// The place of the `i`-th of `tasks` that are handed out one by one, if `threads` that take them in turn shall each read a run of
 /// memory of their own. Neighbouring pieces for different cores would have the cores' prefetchers fetch each other's lines.
-pub(crate) fn apart(i: usize, tasks: usize) -> usize {
-    let threads = rayon::current_num_threads().clamp(1, tasks.max(1));
+///
+/// All must agree on `threads`: ask [`crate::cpu::threads`] before the region, since workers belong to no pool.
+pub(crate) fn apart(i: usize, tasks: usize, threads: usize) -> usize {
+    let threads = threads.clamp(1, tasks.max(1));
     let (lane, at) = (i % threads, i / threads);
     lane * (tasks / threads) + lane.min(tasks % threads) + at
 }
@@ -65,18 +67,17 @@ pub(crate) fn ranges(total: usize, step: usize, f: impl Fn(usize, usize) + Sync 
 
 #[cfg(test)]
 mod tests {
+    use super::apart;
+
     #[test]
     fn every_place_has_its_turn() {
-        for threads in [1, 2, 3, 7] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        for threads in [0, 1, 2, 3, 7] {
             for tasks in [1, 2, 5, 6, 7, 24, 25] {
-                let mut places: Vec<usize> = pool.install(|| (0..tasks).map(|i| super::apart(i, tasks)).collect());
-                if threads == 2 && tasks == 5 {
-                    assert_eq!(places, [0, 3, 1, 4, 2]);
-                }
+                let mut places: Vec<usize> = (0..tasks).map(|i| apart(i, tasks, threads)).collect();
                 places.sort_unstable();
                 assert!(places.iter().copied().eq(0..tasks), "{threads} threads, {tasks} tasks: {places:?}");
             }
         }
+        assert_eq!([0, 1, 2, 3, 4].map(|i| apart(i, 5, 2)), [0, 3, 1, 4, 2]);
     }
 }

@@ -3,7 +3,7 @@
 use super::PANEL;
 use super::finish::{Finish, finish};
 use super::tile::{ROWS, Tile, TileFn};
-use crate::cpu::Isa;
+use crate::cpu::{Isa, threads};
 use crate::par;
 use std::cell::RefCell;
 
@@ -132,10 +132,11 @@ impl<R: Right> Job<'_, R> {
         }
         let height = self.rows.div_ceil(strips).next_multiple_of(ROWS);
         let strips = self.rows.div_ceil(height);
+        let threads = threads();
         par::ranges(panels * strips, 1, |first, count| {
             for task in first..first + count {
                 // A single strip of few rows waits for the weights.
-                let p = if strips == 1 { par::apart(task, panels) } else { task / strips };
+                let p = if strips == 1 { par::apart(task, panels, threads) } else { task / strips };
                 let i = task % strips * height;
                 self.task(p, i, height.min(self.rows - i));
             }

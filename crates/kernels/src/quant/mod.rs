@@ -21,7 +21,7 @@ mod vnni;
 pub use panels::QuantPanels;
 pub use rows::Rows;
 
-use crate::cpu::{Isa, isa};
+use crate::cpu::{Isa, isa, threads};
 use crate::mat::{Mat, MatMut, Update};
 use crate::par::{self, Shared};
 use crate::pool::Arena;
@@ -157,7 +157,7 @@ fn several_on(isa: Isa, products: &[Product], x: &Rows) {
     }
     let blocks = x.rows().div_ceil(TASK_ROWS);
     let total = products.iter().map(|p| p.tasks() * blocks).sum();
-    let inner = inner_loop(isa);
+    let (inner, threads) = (inner_loop(isa), threads());
     team::run(total, |mut task| {
         let mut list = products.iter();
         let p = loop {
@@ -167,7 +167,7 @@ fn several_on(isa: Isa, products: &[Product], x: &Rows) {
             }
             task -= p.tasks() * blocks;
         };
-        let (block, first) = (task % blocks, par::apart(task / blocks, p.tasks()) * p.per_task());
+        let (block, first) = (task % blocks, par::apart(task / blocks, p.tasks(), threads) * p.per_task());
         let (row, end) = (block * TASK_ROWS, x.rows().min((block + 1) * TASK_ROWS));
         for panel in first..p.weight.panels().min(first + p.per_task()) {
             let col = panel * PANEL;
