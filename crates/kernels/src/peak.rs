@@ -79,7 +79,8 @@ unsafe fn read_body<S: Simd>(x: &[u8]) -> f32 {
                 *v = S::max(*v, S::load(x.as_ptr().add(l * block + 4 * j * S::LANES).cast()));
             }
         }
-        acc.into_iter().fold(0.0, |top, v| f32::max(top, S::max_lane(v)))
+        let rest = x[x.len() / block * block..].iter().fold(0, |all, &byte| all | byte);
+        acc.into_iter().fold(f32::from(rest), |top, v| f32::max(top, S::max_lane(v)))
     }
 }
 dispatch!(fn read_isa = read_body(x: &[u8]) -> f32);
