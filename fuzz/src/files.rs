@@ -116,23 +116,39 @@ pub fn text(bytes: &[u8]) -> Outcome {
     document("a.txt", bytes)
 }
 
-/// PNG and JPEG, decoded and made fit for a recogniser.
+/// PNG, JPEG and the pages of TIFF, decoded and made fit for a recogniser.
 pub fn picture(bytes: &[u8]) -> Outcome {
     use documents::ocr::picture::{clean, decode, quarter_turns, rotate, skew};
-    match decode(bytes) {
-        Ok(picture) => {
-            assert_eq!(picture.pixels.len(), picture.width * picture.height);
-            let size = [picture.width, picture.height];
-            if picture.pixels.len() <= 1 << 20 {
-                let clean = clean(picture);
-                let straight = rotate(&clean, -skew(&clean));
-                let turned = quarter_turns(&straight, 90);
-                assert_eq!((turned.width, turned.height), (size[1], size[0]));
+    use documents::ocr::tiff::{TiffReader, is_tiff};
+    let pages = if is_tiff(bytes) {
+        TiffReader::new(bytes.to_vec()).map(|reader| (0..reader.pages().min(3)).map(|page| reader.picture(page)).collect())
+    } else {
+        Ok(vec![decode(bytes)])
+    };
+    let pages: Vec<_> = match pages {
+        Ok(pages) => pages,
+        Err(e) => return outcome(&e, &[]),
+    };
+    let mut all = Outcome::default();
+    for page in pages {
+        let picture = match page {
+            Ok(picture) => picture,
+            Err(e) => {
+                all = all.rotate_left(7) ^ outcome(&e, &[]);
+                continue;
             }
-            outcome("picture", &size)
+        };
+        assert_eq!(picture.pixels.len(), picture.width * picture.height);
+        let size = [picture.width, picture.height];
+        if picture.pixels.len() <= 1 << 20 {
+            let clean = clean(picture);
+            let straight = rotate(&clean, -skew(&clean));
+            let turned = quarter_turns(&straight, 90);
+            assert_eq!((turned.width, turned.height), (size[1], size[0]));
         }
-        Err(e) => outcome(&e, &[]),
+        all = all.rotate_left(7) ^ outcome("picture", &size);
     }
+    all
 }
 
 /// Any text through steps that the first byte chooses, cut into chunks of a size that the second chooses: maps and chunks fit the texts.

@@ -306,7 +306,15 @@ fn made(target: &str) -> Vec<Vec<u8>> {
             let color: Vec<u8> = (0..8).flat_map(|y| std::iter::once(y % 5).chain((0..32).map(move |x| x * 7))).collect();
             // The smallest JPEG of one grey block.
             let jpeg = b"\xFF\xD8\xFF\xDB\x00\x43\x00".iter().copied().chain([1; 64]).chain(*b"\xFF\xC0\x00\x0B\x08\x00\x08\x00\x08\x01\x01\x11\x00\xFF\xC4\x00\x14\x00\x01").chain([0; 15]).chain(*b"\x00\xFF\xC4\x00\x14\x10\x01").chain([0; 15]).chain(*b"\x00\xFF\xDA\x00\x08\x01\x01\x00\x00\x3F\x00\x37\xFF\xD9");
-            vec![png(60, 40, 0, &gray), png(8, 8, 6, &color), jpeg.collect()]
+            // Two directories of a grey TIFF, and a fax.
+            let directory = |next: u32| {
+                let entries: [(u16, u16, u32); 9] = [(256, 3, 4), (257, 3, 3), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 3, 3), (279, 4, 12)];
+                let entries = entries.iter().flat_map(|(tag, kind, value)| [&tag.to_le_bytes()[..], &kind.to_le_bytes(), &1u32.to_le_bytes(), &value.to_le_bytes()].concat());
+                [&9u16.to_le_bytes()[..], &entries.collect::<Vec<u8>>(), &next.to_le_bytes()].concat()
+            };
+            let tiff = [&b"II\x2A\0\x14\0\0\0"[..], &[0, 255, 9, 80, 170, 3, 4, 5, 6, 7, 8, 9], &directory(20 + 114), &directory(0)].concat();
+            let fax = include_bytes!("../../crates/documents/tests/fixtures/fax-g4.tif").to_vec();
+            vec![png(60, 40, 0, &gray), png(8, 8, 6, &color), jpeg.collect(), tiff, fax]
         }
         "pdf" => {
             let text = "<< /Length 120 >>\nstream\nBT /F 12 Tf 20 250 Td (One line of text) Tj 0 -14 Td [(Two) -300 (words)] TJ ET 20 20 100 50 re f /X Do q 1 0 0 1 5 5 cm Q\nendstream";

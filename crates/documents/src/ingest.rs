@@ -256,7 +256,7 @@ pub fn read(
     match format {
         Format::Pdf => import::pdf::read(path, bytes, options, recogniser, page_done),
         Format::Docx | Format::Xlsx => import::read_office(format, path, &bytes),
-        Format::Picture => import::pdf::read_picture(path, &bytes, recogniser, page_done),
+        Format::Picture => import::pdf::read_picture(path, bytes, recogniser, page_done),
         Format::Html | Format::Markdown | Format::Text => import::read_text_like(format, path, &bytes, options),
     }
 }

@@ -24,7 +24,7 @@ pub enum Format {
     Docx,
     /// An Excel workbook.
     Xlsx,
-    /// A picture: PNG or JPEG.
+    /// A picture: PNG, JPEG or TIFF.
     Picture,
     /// HTML or XHTML.
     Html,
@@ -44,6 +44,8 @@ const ENDINGS: &[(&str, Format)] = &[
     ("png", Format::Picture),
     ("jpg", Format::Picture),
     ("jpeg", Format::Picture),
+    ("tif", Format::Picture),
+    ("tiff", Format::Picture),
     ("html", Format::Html),
     ("htm", Format::Html),
     ("xhtml", Format::Html),
@@ -79,7 +81,7 @@ impl Format {
         if head.windows(5).any(|w| w == b"%PDF-") {
             return Some(Format::Pdf);
         }
-        if head.starts_with(b"\x89PNG\r\n") || head.starts_with(b"\xFF\xD8\xFF") {
+        if head.starts_with(b"\x89PNG\r\n") || head.starts_with(b"\xFF\xD8\xFF") || crate::ocr::tiff::is_tiff(head) {
             return Some(Format::Picture);
         }
         let named = Format::from_name(path);

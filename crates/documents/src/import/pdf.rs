@@ -63,18 +63,22 @@ pub fn read(
     read_pages("pdf", path, reader.as_ref(), recogniser, page_done)
 }
 
-/// Reads a picture as a file of one page.
+/// Reads a picture as a file of one page, a TIFF as one of as many as it holds.
 ///
 /// # Errors
 /// A picture that cannot be decoded.
 pub fn read_picture(
     path: &Path,
-    bytes: &[u8],
+    bytes: Vec<u8>,
     recogniser: Option<&dyn Recogniser>,
     page_done: &(dyn Fn(u32) + Sync),
 ) -> Result<Extracted, DocumentError> {
     let unreadable = |reason: String| DocumentError::Unreadable { path: path.to_path_buf(), reason };
-    let picture = crate::ocr::picture::decode(bytes).map_err(unreadable)?;
+    if crate::ocr::tiff::is_tiff(&bytes) {
+        let reader = crate::ocr::tiff::TiffReader::new(bytes).map_err(unreadable)?;
+        return read_pages("picture", path, &reader, recogniser, page_done);
+    }
+    let picture = crate::ocr::picture::decode(&bytes).map_err(unreadable)?;
     read_pages("picture", path, &crate::ocr::PictureReader::new(picture), recogniser, page_done)
 }
 

@@ -7,6 +7,7 @@ use crate::pdf::{Gray, PagedReader};
 
 pub mod picture;
 mod tesseract;
+pub mod tiff;
 
 pub use tesseract::Tesseract;
 

@@ -280,25 +280,25 @@ fn decode_jpeg(bytes: &[u8]) -> Result<Gray, String> {
     finish(width, height, pixels)
 }
 
-fn check(width: usize, height: usize) -> Result<(), String> {
+pub(super) fn check(width: usize, height: usize) -> Result<(), String> {
     if width.saturating_mul(height) > MAX_PIXELS {
         return Err(format!("{width} x {height} pixels are too many; up to {MAX_PIXELS} are read"));
     }
     Ok(())
 }
 
-fn finish(width: usize, height: usize, pixels: Vec<u8>) -> Result<Gray, String> {
+pub(super) fn finish(width: usize, height: usize, pixels: Vec<u8>) -> Result<Gray, String> {
     if width == 0 || height == 0 || pixels.len() != width * height {
         return Err("the picture is damaged: its size does not fit its content".into());
     }
     Ok(Gray { width, height, pixels })
 }
 
-fn luma(r: u8, g: u8, b: u8) -> u8 {
+pub(super) fn luma(r: u8, g: u8, b: u8) -> u8 {
     ((u32::from(r) * 299 + u32::from(g) * 587 + u32::from(b) * 114 + 500) / 1000) as u8
 }
 
-fn over_white(value: u8, alpha: u8) -> u8 {
+pub(super) fn over_white(value: u8, alpha: u8) -> u8 {
     ((u32::from(value) * u32::from(alpha) + 255 * (255 - u32::from(alpha))) / 255) as u8
 }
 

@@ -11,7 +11,7 @@ pub enum Docs {
   tunesmith docs ingest contracts/ letters/*.pdf --store work
   tunesmith docs ingest secret.pdf --store work --password hunter2
 
-PDF, Word (docx), Excel (xlsx), pictures (PNG, JPEG), HTML, Markdown and plain text in any encoding. Pages without
+PDF, Word (docx), Excel (xlsx), pictures (PNG, JPEG, TIFF), HTML, Markdown and plain text in any encoding. Pages without
 text are recognised by Tesseract where it is installed (Debian: tesseract-ocr, tesseract-ocr-chi-sim). A file that cannot be read stops no other. A killed run goes
 on with the same command.
 
