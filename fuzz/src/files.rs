@@ -120,6 +120,7 @@ pub fn text(bytes: &[u8]) -> Outcome {
 pub fn picture(bytes: &[u8]) -> Outcome {
     use documents::ocr::picture::{clean, decode, quarter_turns, rotate, skew};
     use documents::ocr::tiff::{TiffReader, is_tiff};
+    use documents::pdf::PagedReader;
     let pages = if is_tiff(bytes) {
         TiffReader::new(bytes.to_vec()).map(|reader| (0..reader.pages().min(3)).map(|page| reader.picture(page)).collect())
     } else {

@@ -216,7 +216,9 @@ fn widen(picture: Gray, columns: usize, rows: usize) -> Gray {
 
 fn damaged(e: TiffError) -> String {
     match e {
-        TiffError::UnsupportedError(what) => format!("this kind of TIFF is not read ({what}): save it anew as grey, black and white or RGB, packed with LZW, Deflate or fax group 4"),
+        TiffError::UnsupportedError(what) => format!(
+            "this kind of TIFF is not read ({what}): save it anew as grey, black and white or RGB, packed with LZW, Deflate or fax group 4"
+        ),
         TiffError::LimitsExceeded => "this TIFF is too large, or damaged: it asks for more than 1 GB".into(),
         other => format!("this TIFF is damaged: {other}"),
     }
