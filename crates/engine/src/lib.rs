@@ -30,7 +30,7 @@ mod weights;
 pub use cache::KvCache;
 pub use data::ComputeDtype;
 pub use error::{EngineError, Result};
-pub use kernels::pool::{Arena, ArenaStats};
+pub use kernels::pool::{Arena, ArenaStats, Buffer};
 pub use kernels::quant::Format as GroupFormat;
 pub use kernels::softmax::{arg_max, log_sum_exp};
 pub use kernels::{cpu, rng};

@@ -211,6 +211,16 @@ impl<'a> Tape<'a> {
         Ok(self.push(rows, cols, y, 0, false, Op::None))
     }
 
+    /// As [`Self::input`], with a gradient that [`Self::backward_to`] gives back.
+    ///
+    /// # Errors
+    /// If `data` is not `rows * cols` long.
+    pub fn variable(&mut self, rows: usize, cols: usize, data: &[f32]) -> Result<Tensor> {
+        let x = self.input(rows, cols, data)?;
+        self.nodes[x.id as usize].requires_grad = self.training;
+        Ok(x)
+    }
+
     /// A tensor's numbers, in place if they are f32.
     pub fn numbers(&self, x: &Tensor) -> impl std::ops::Deref<Target = [f32]> + '_ {
         self.wide(x.id)
@@ -235,7 +245,29 @@ impl<'a> Tape<'a> {
 
     /// Sends the gradients seeded by [`Self::cross_entropy`] and [`Self::seed`] back to the parameters.
     pub fn backward(mut self) {
-        for id in (0..self.nodes.len() as u32).rev() {
+        self.walk(0);
+    }
+
+    /// As [`Self::backward`]; the gradient that reached the [`variable`](Self::variable) `x`, if one did.
+    pub fn backward_to(mut self, x: Tensor) -> Option<Buffer> {
+        // Nothing is above what the caller put there before any operation.
+        self.walk(x.id + 1);
+        match self.nodes[x.id as usize].grad.take().map(Rc::try_unwrap)? {
+            Ok(Data::F32(gradient)) => Some(gradient),
+            Ok(narrow) => Some(self.copied(&narrow.widen(&self.arena))),
+            Err(shared) => Some(self.copied(&shared.widen(&self.arena))),
+        }
+    }
+
+    fn copied(&self, numbers: &[f32]) -> Buffer {
+        let mut copy = self.arena.take(numbers.len());
+        elementwise::copy(&mut copy, numbers);
+        copy
+    }
+
+    /// Passes gradients on, from the last node down to node `end`.
+    fn walk(&mut self, end: u32) {
+        for id in (end..self.nodes.len() as u32).rev() {
             let node = &mut self.nodes[id as usize];
             let op = std::mem::replace(&mut node.op, Op::None);
             if let Some(grad) = node.grad.take() {

@@ -17,12 +17,23 @@ impl Decoder {
     /// Number of layers, counted from the first, below which nothing trains and nothing is dropped: what they compute for a row
     /// is the same in every step of a training run.
     pub fn frozen_layers(&self) -> usize {
-        let embedding = [Some(&self.embed_tokens), self.positions.as_ref()];
-        let trains = embedding.into_iter().flatten().any(|m| matches!(m, Matrix::Param(_)));
-        if trains || self.dropout.embedding > 0.0 || self.dropout.residual > 0.0 {
+        if self.dropout.embedding > 0.0 || self.dropout.residual > 0.0 {
+            return 0;
+        }
+        self.untrained_layers()
+    }
+
+    /// Number of layers, counted from the first, below which nothing trains, whether something is dropped there or not.
+    pub fn untrained_layers(&self) -> usize {
+        if self.trains_embedding() {
             return 0;
         }
         self.layers.iter().take_while(|layer| !layer.trainable()).count()
+    }
+
+    /// True if embeddings of tokens or positions train.
+    pub fn trains_embedding(&self) -> bool {
+        [Some(&self.embed_tokens), self.positions.as_ref()].into_iter().flatten().any(|m| matches!(m, Matrix::Param(_)))
     }
 
     /// True if training draws random numbers for each row: what two rows have in common is then no longer the same.

@@ -13,6 +13,7 @@ use engine::{
 };
 use std::collections::BTreeMap;
 use std::iter;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Queries, keys and values: three matrices or one.
@@ -310,6 +311,18 @@ impl Decoder {
         }
         for i in 0..end {
             x = self.layer(tape, x, i, segments, cache.as_deref_mut(), None)?;
+        }
+        Ok(x)
+    }
+
+    /// The residual stream behind `layers`, from that before them: `[tokens, hidden]` both.
+    ///
+    /// # Errors
+    /// As [`Self::forward`].
+    pub fn forward_through(&self, tape: &mut Tape<'_>, mut x: Tensor, segments: &Segments, layers: Range<usize>) -> engine::Result<Tensor> {
+        tape.compute_in(self.compute);
+        for i in layers {
+            x = self.layer(tape, x, i, segments, None, None)?;
         }
         Ok(x)
     }

@@ -3,13 +3,15 @@
 //! A tensor that trains becomes a parameter under its Hugging Face name. Tied embeddings and head are one master with one
 //! gradient from both uses.
 
+use crate::config::ModelConfig;
 use crate::decoder::Decoder;
 use crate::error::{ModelError, Result};
-use crate::family::{Place, Slot};
+use crate::family::{Place, Slot, slots};
 use crate::lora::contains_component;
 use crate::weights::Weight;
 use engine::{Matrix, ParamStore, Vector};
 use regex::Regex;
+use std::collections::BTreeSet;
 
 /// What trains.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,21 +46,34 @@ pub struct FreezePart {
 /// If there are fewer layers than asked for, or a name or pattern reaches no tensor, or nothing is chosen.
 pub fn select(decoder: &mut Decoder, params: &mut ParamStore, spec: &FreezeSpec) -> Result<Vec<String>> {
     let slots = decoder.slots();
-    let chosen: Vec<&Slot> = match spec {
-        FreezeSpec::Full => slots.iter().collect(),
-        FreezeSpec::Part(part) => choose(decoder, &slots, part)?,
-    };
-    if chosen.is_empty() {
-        return Err(ModelError::setting("freeze_trainable_layers", "nothing would train; name layers, names, or the head"));
-    }
+    let chosen = chosen(&decoder.config, &slots, spec)?;
     for slot in &chosen {
         make_trainable(decoder, params, slot, &slot.name)?;
     }
     Ok(chosen.into_iter().map(|s| s.name.clone()).collect())
 }
 
-fn choose<'s>(decoder: &Decoder, slots: &'s [Slot], part: &FreezePart) -> Result<Vec<&'s Slot>> {
-    let count = decoder.config.layers;
+/// Where the tensors are that `spec` names.
+///
+/// # Errors
+/// As [`select`].
+pub(crate) fn places(config: &ModelConfig, spec: &FreezeSpec) -> Result<BTreeSet<Place>> {
+    Ok(chosen(config, &slots(config), spec)?.into_iter().map(|slot| slot.place).collect())
+}
+
+fn chosen<'s>(config: &ModelConfig, slots: &'s [Slot], spec: &FreezeSpec) -> Result<Vec<&'s Slot>> {
+    let chosen: Vec<&Slot> = match spec {
+        FreezeSpec::Full => slots.iter().collect(),
+        FreezeSpec::Part(part) => choose(config, slots, part)?,
+    };
+    if chosen.is_empty() {
+        return Err(ModelError::setting("freeze_trainable_layers", "nothing would train; name layers, names, or the head"));
+    }
+    Ok(chosen)
+}
+
+fn choose<'s>(config: &ModelConfig, slots: &'s [Slot], part: &FreezePart) -> Result<Vec<&'s Slot>> {
+    let count = config.layers;
     let mut chosen = vec![false; slots.len()];
     let mut mark = |setting: &str, name: &str, test: &dyn Fn(&Slot) -> bool| -> Result<()> {
         let mut reached = false;
@@ -100,12 +115,11 @@ fn choose<'s>(decoder: &Decoder, slots: &'s [Slot], part: &FreezePart) -> Result
     for module in &part.extra_modules {
         mark("freeze_extra_modules", module, &|s| s.layer().is_none() && contains_component(&s.module, module))?;
     }
-    let tied = decoder.is_tied();
     if part.embeddings {
         mark("train_embeddings", "the embedding", &|s| matches!(s.place, Place::Embed | Place::Positions))?;
     }
     if part.head {
-        mark("train_head", "the head", &|s| s.place == if tied { Place::Embed } else { Place::Head })?;
+        mark("train_head", "the head", &|s| s.place == if config.tied { Place::Embed } else { Place::Head })?;
     }
     Ok(slots.iter().zip(chosen).filter(|(_, c)| *c).map(|(s, _)| s).collect())
 }

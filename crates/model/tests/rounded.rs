@@ -7,7 +7,8 @@ mod common;
 
 use common::*;
 use engine::{ComputeDtype, ParamStore};
-use model::freeze::{FreezeSpec, select};
+use model::freeze::{FreezePart, FreezeSpec, select};
+use model::load::BaseModel;
 use model::{load_adapter, load_model, load_model_in};
 
 struct Bounds {
@@ -103,4 +104,25 @@ fn adapters_in_bf16() {
 #[test]
 fn adapters_in_int8() {
     ADAPTERS.iter().for_each(|(case, name)| adapter(case, name, &INT8));
+}
+
+#[test]
+fn what_was_trained_is_not_quantised_beside_frozen_int8() {
+    let dir = data("llama_gqa");
+    let rows = Expected::open(&dir).rows();
+    let last = FreezeSpec::Part(FreezePart { layers: 1, ..FreezePart::default() });
+    let base = BaseModel::open(&dir).unwrap();
+    // As training has it: masters of what trains, the rest packed.
+    let mut decoder = base.load().unwrap();
+    let mut params = ParamStore::new();
+    select(&mut decoder, &mut params, &last).unwrap();
+    decoder.pack(ComputeDtype::Int8).unwrap();
+    let trained = logits(&decoder, &params, &rows);
+    let opened = logits(&base.load_beside(ComputeDtype::Int8, &last).unwrap(), &ParamStore::new(), &rows);
+    assert_eq!(opened, trained);
+    let quantised = logits(&base.load_in(ComputeDtype::Int8).unwrap(), &ParamStore::new(), &rows);
+    assert_ne!(quantised, trained, "the last layer in int8 is another model");
+    let whole = logits(&base.load_beside(ComputeDtype::Int8, &FreezeSpec::Full).unwrap(), &ParamStore::new(), &rows);
+    assert_eq!(whole, logits(&base.load_in(ComputeDtype::Bf16).unwrap(), &ParamStore::new(), &rows));
+    assert!(base.load_beside(ComputeDtype::Int8, &FreezeSpec::Part(FreezePart { layers: 9, ..FreezePart::default() })).is_err());
 }

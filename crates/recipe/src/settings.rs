@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use sources::SourceSpec;
+use train::arguments::ComputeChoice;
+use train::finetuning::FinetuningType;
 use train::{FinetuningArguments, TrainingArguments};
 
 use crate::document::Node;
@@ -158,6 +160,11 @@ impl Recipe {
             |field: &str, reason: String| RecipeError::Invalid { place: root.place_of(field).clone(), field: field.to_owned(), reason };
         training.validate().map_err(|e| setting_error(root, &e))?;
         finetuning.validate().map_err(|e| setting_error(root, &e))?;
+        if training.compute_dtype == ComputeChoice::Int8 && finetuning.finetuning_type == FinetuningType::Full {
+            let why = "int8 is for weights that stay as they are, and finetuning_type: full trains all of them; choose lora or freeze, \
+                       or bf16";
+            return Err(refused("compute_dtype", format!("\"int8\": {why}")));
+        }
         if let TaskSpec::Classify(task) = &top.task {
             task.labels.validate().map_err(|e| refused("task.labels", e))?;
         }

@@ -103,3 +103,15 @@ fn the_schema_describes_every_key() {
         assert!(description.is_some(), "{key} is not described");
     }
 }
+
+#[test]
+fn int8_needs_something_frozen() {
+    let full = "model: m\ndataset: d\nfinetuning_type: full\ncompute_dtype: int8\n";
+    let text = error(full, &[]);
+    for word in ["r.yaml:4", "compute_dtype", "int8", "full", "lora or freeze"] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    for kept in ["finetuning_type=freeze", "finetuning_type=lora", "compute_dtype=bf16"] {
+        assert!(Recipe::parse(full, "r.yaml", &[kept.to_owned()]).is_ok(), "{kept}");
+    }
+}

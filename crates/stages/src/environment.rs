@@ -85,7 +85,7 @@ fn field(text: &str, name: &str) -> Option<u64> {
 
 /// Bytes as the `…_mb` keys of JSON results count them: mebibytes, rounded.
 pub(crate) fn mebibytes(bytes: u64) -> u64 {
-    (bytes + (1 << 19)) >> 20
+    bytes.saturating_add(1 << 19) >> 20
 }
 
 /// The arithmetic that `auto` means here: bf16 where the processor multiplies it natively, otherwise f32.

@@ -188,7 +188,8 @@ fn open_run(
         let decoder = BaseModel::open(&base)?.load_in(compute)?;
         (base, decoder)
     } else {
-        (dir.to_path_buf(), BaseModel::open(dir)?.load_in(compute)?)
+        // The arithmetic is the run's: what it trained was multiplied in bf16, also beside frozen int8.
+        (dir.to_path_buf(), as_trained(&BaseModel::open(dir)?, &manifest.recipe(dir)?, compute)?)
     };
     let mut params = ParamStore::new();
     if adapter {
@@ -203,6 +204,14 @@ fn open_run(
         shape: manifest.shape,
         generation: generation_defaults(&root)?,
         content: content_of(&[&manifest.model.sha256, &manifest.tokenizer_sha256], dir)?,
+    })
+}
+
+/// A model as a run of `recipe` computes with it. A LoRA run computes with its base as it is.
+pub(crate) fn as_trained(base: &BaseModel, recipe: &Recipe, compute: ComputeDtype) -> Result<Decoder> {
+    Ok(match train::trained_tensors(&recipe.finetuning) {
+        Some(trained) => base.load_beside(compute, &trained)?,
+        None => base.load_in(compute)?,
     })
 }
 

@@ -111,13 +111,14 @@ fn were(n: usize, what: &str) -> String {
 }
 
 /// Renders all rows; what is cut or left out is said.
-fn render(recipe: &Recipe, renderer: Renderer, data: &Data, progress: &mut dyn Progress) -> Result<Tokens> {
+fn render(recipe: &Recipe, renderer: Renderer, longest: usize, data: &Data, progress: &mut dyn Progress) -> Result<Tokens> {
     let train = renderer.render_all(&data.train)?;
     let scored = matches!(recipe.task, TaskSpec::Classify(_));
     let heldout = if scored || data.heldout.is_empty() { RenderedRows::default() } else { renderer.render_all(&data.heldout)? };
+    let limit = if recipe.cutoff_len <= longest { "cutoff_len" } else { "the model's context; cutoff_len is more" };
     for (rows, what) in [(&train, "training"), (&heldout, "held-out")] {
         if !rows.truncated.is_empty() {
-            progress.warn(&format!("{} cut to {} tokens (cutoff_len)", were(rows.truncated.len(), what), recipe.cutoff_len));
+            progress.warn(&format!("{} cut to {} tokens ({limit})", were(rows.truncated.len(), what), recipe.cutoff_len.min(longest)));
         }
         for row in rows.dropped.iter().take(SHOWN_BAD_ROWS) {
             progress.warn(&format!("{}: left out: {}", row.origin, row.reason));
@@ -181,7 +182,7 @@ pub(crate) fn ready(environment: &Environment, recipe: &Recipe, before: Option<&
     let tokenizer = load_tokenizer(&files.root)?;
     base.notes.iter().chain(tokenizer.notes()).for_each(|note| progress.warn(note));
     let renderer = renderer(recipe, Arc::new(tokenizer), &base.config)?;
-    let tokens = render(recipe, renderer, &data, progress)?;
+    let tokens = render(recipe, renderer, base.config.max_positions, &data, progress)?;
     Ok(Ready { files, model_used, base, data, tokens })
 }
 

@@ -20,7 +20,7 @@ use crate::error::{Result, StageError};
 use crate::fetch::Used;
 use crate::manifest::{Manifest, write_atomic};
 use crate::measure::{Asked, During, Measurement, headline, measure};
-use crate::open::load_tokenizer;
+use crate::open::{as_trained, load_tokenizer};
 use crate::progress::Progress;
 use crate::rows::{self, Data, Ready, Tokens};
 use crate::watch::Watch;
@@ -127,14 +127,16 @@ fn run_stages(environment: &Environment, job: &Job, progress: &mut dyn Progress)
     manifest.save(&dir)?;
 
     // The untouched model, then the trainable tensors in it.
-    let mut decoder = base.load_in(compute)?;
     let arena = Arena::new();
-    let first = first_measurement(&dir, recipe, &decoder, &arena, &data, &tokens, progress)?;
-    if recipe.finetuning.trains_weights() {
+    let trains_weights = recipe.finetuning.trains_weights();
+    let untouched = || as_trained(&base, recipe, compute);
+    let (first, measured) = first_measurement(&dir, recipe, &untouched, &arena, &data, &tokens, progress)?;
+    let mut decoder = match measured.filter(|_| !trains_weights) {
+        Some(decoder) => decoder,
         // Masters begin as the file has them, not as products round them.
-        drop(decoder);
-        decoder = base.load()?;
-    }
+        None if trains_weights => base.load()?,
+        None => untouched()?,
+    };
     let mut prepared = train::prepare(&mut decoder, &recipe.finetuning, Some(base_name(&files.spec, &files.root)), recipe.training.seed)?;
     decoder.pack(compute)?;
     let side = side_file(&manifest);
@@ -287,28 +289,29 @@ fn save_tokenizer(dir: &Path, model: &Path, tokens: &Tokens) -> Result<String> {
 fn first_measurement(
     dir: &Path,
     recipe: &Recipe,
-    decoder: &Decoder,
+    untouched: &dyn Fn() -> Result<Decoder>,
     arena: &Arena,
     data: &Data,
     tokens: &Tokens,
     progress: &mut dyn Progress,
-) -> Result<Option<Measurement>> {
+) -> Result<(Option<Measurement>, Option<Decoder>)> {
     if !recipe.evaluation.before || data.heldout.is_empty() {
-        return Ok(None);
+        return Ok((None, None));
     }
     let path = dir.join(BEFORE_FILE);
     if let Some(remembered) = std::fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Measurement>(&text).ok()) {
         progress.note(&format!("before {} (measured when the run began)", headline(&remembered.report)));
-        return Ok(Some(remembered));
+        return Ok((Some(remembered), None));
     }
     let params = engine::ParamStore::new();
-    let asked = Asked { decoder, params: &params, arena, renderer: &tokens.renderer };
+    let decoder = untouched()?;
+    let asked = Asked { decoder: &decoder, params: &params, arena, renderer: &tokens.renderer };
     let measured = measure(asked, &data.heldout, &tokens.heldout.rows, "evaluate before", progress)?;
     progress.note(&format!("before {}", headline(&measured.report)));
     let text = serde_json::to_vec(&measured)
         .map_err(|e| StageError::Work { message: format!("{BEFORE_FILE}: cannot be written as JSON: {e}"), help: None })?;
     write_atomic(&path, &text)?;
-    Ok(Some(measured))
+    Ok((Some(measured), Some(decoder)))
 }
 
 /// The recipe and the sources, as a checkpoint remembers them.

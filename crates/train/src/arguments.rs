@@ -90,15 +90,17 @@ pub struct TrainingArguments {
     /// Where to report besides `metrics.jsonl`: `tensorboard` (or `all`) or `none`.
     pub report_to: ReportTo,
     /// Arithmetic of the matrix products: `bf16` (accumulated in f32; parameters, residual stream, losses and optimizer stay
-    /// f32), `int8` (frozen weights and what meets them quantised row by row; the rest as bf16), `f32` (the reference), or
+    /// f32), `int8` (frozen weights and what meets them quantised row by row; the rest, and what trains, as bf16; not with
+    /// `finetuning_type: full`, which leaves nothing frozen), `f32` (the reference), or
     /// `auto`: bf16 where the processor multiplies it natively, otherwise f32.
     pub compute_dtype: ComputeChoice,
     /// Compute in bfloat16: the same as `compute_dtype: bf16`.
     pub bf16: bool,
     /// Compute in float16. Not available: must be false.
     pub fp16: bool,
-    /// Recompute activations in the backward pass. Cheap operations are always recomputed; whole layers are not yet:
-    /// must be false.
+    /// Keep only what flows between layers and compute the inside of each a second time in the backward pass: less memory for
+    /// long rows, about a third more time, the same bits. (Cheap operations are always recomputed. For batches of many rows
+    /// `tokens_per_pass` bounds memory without it.)
     pub gradient_checkpointing: bool,
     /// Accepted for compatibility: training runs on the CPU.
     pub use_cpu: bool,
@@ -109,7 +111,8 @@ pub struct TrainingArguments {
     /// but for rounding, in less memory. If not given, 1,024. A single row is never divided.
     pub tokens_per_pass: Option<usize>,
     /// Whether results of layers that do not train (below the first that does) are kept from epoch to epoch, rounded to
-    /// bfloat16. `auto`: if there is more than one epoch and a budget suffices.
+    /// bfloat16. `auto`: if there is more than one epoch and a budget suffices. The rounding is part of the run, wherever the
+    /// results are kept; `off` (and `auto` where no budget suffices) does without it.
     pub frozen_prefix_cache: PrefixCache,
     /// MiB of memory that results of frozen layers may take.
     pub frozen_prefix_cache_memory_mb: u64,
@@ -313,7 +316,7 @@ pub const TRAINING_ALIASES: &[(&str, &str)] =
     &[("evaluation_strategy", "eval_strategy"), ("early_stopping_steps", "early_stopping_patience")];
 
 /// Keys that change neither a weight nor a metric, so that a resumed run may have other values.
-const FREE_ON_RESUME: &[&str] = &["per_device_eval_batch_size", "save_total_limit", "report_to", "use_cpu"];
+const FREE_ON_RESUME: &[&str] = &["per_device_eval_batch_size", "save_total_limit", "report_to", "use_cpu", "gradient_checkpointing"];
 
 /// Optimizer steps and where they fall, worked out once from the settings and the number of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -456,11 +459,6 @@ impl TrainingArguments {
         }
         if self.fp16 {
             return refuse("fp16", "true".into(), "float16 training is not available: use `compute_dtype: bf16` or f32");
-        }
-        if self.gradient_checkpointing {
-            let why = "recomputing whole layers is not available yet: leave it out; a smaller per_device_train_batch_size \
-                       with more gradient_accumulation_steps gives the same result in less memory";
-            return refuse("gradient_checkpointing", "true".into(), why);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 //! | what one step does, and what happens around it | [`mod@run`]: the loop, top to bottom |
 //! | which rows a step sees, and its learning rate | [`order`], [`schedule`] |
 //! | what is minimised | `objective` |
-//! | what of it is computed only once a run | `prefix` |
+//! | what of it is computed only once a run, or twice a step | `prefix`, `recompute` |
 //! | what a run tells and asks | [`observe`] |
 //! | what a run will need, beforehand | [`mod@plan`] |
 //! | one step, to be timed | [`step`] |
@@ -27,6 +27,7 @@ pub mod plan;
 mod prefix;
 pub mod prepare;
 mod progress;
+mod recompute;
 pub mod run;
 pub mod save;
 pub mod schedule;
@@ -39,7 +40,7 @@ pub use finetuning::{FINETUNING_ALIASES, FinetuningArguments, FinetuningType};
 pub use objective::HeldOutLoss;
 pub use observe::{Clock, Evaluator, Event, Observer};
 pub use prefix::{PrefixPlace, PrefixPlan};
-pub use prepare::{Prepared, prepare};
+pub use prepare::{Prepared, prepare, trained_tensors};
 pub use run::{Job, Outcome, ResumePoint, TrainReport, resume_point, run};
 pub use save::OutputDir;
 pub use step::Stepper;

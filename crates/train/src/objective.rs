@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use dataset::Rendered;
-use dataset::share::{SharedBatch, groups};
+use dataset::share::{SharedBatch, SharedTarget, groups};
 use engine::{Arena, Mode, ParamStore, Segments, Tape, Target, TokenKey};
 use model::{Decoder, ModelError};
 
 use crate::arguments::TrainingArguments;
 use crate::observe::{Evaluator, EvaluatorError};
 use crate::prefix::{Prefix, PrefixPlace, PrefixPlan};
+use crate::recompute::Pass;
 
 /// Size of a row: what the loop needs to order, count and normalise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub(crate) struct NextToken<'a> {
     share: bool,
     /// Most tokens of one pass forward and backward, unless a row has more.
     pass_tokens: usize,
+    /// Insides of layers are computed twice instead of kept.
+    recompute: bool,
     prefix: Option<Prefix<'a>>,
     /// The residual stream behind the frozen layers.
     states: Vec<f32>,
@@ -89,6 +92,7 @@ impl<'a> NextToken<'a> {
             // Dropout is keyed by the row: with it no two rows are alike.
             share: arguments.share_prefixes && !decoder.drops(),
             pass_tokens: arguments.tokens_per_pass.unwrap_or(PASS_TOKENS),
+            recompute: arguments.gradient_checkpointing,
             prefix: None,
             states: Vec::new(),
         }
@@ -144,10 +148,16 @@ impl<'a> NextToken<'a> {
         }
         // Dropout is keyed by the row's own key, so masks do not depend on how rows are batched.
         let tokens = if self.share { Vec::new() } else { TokenKey::for_rows(&batch.keys, &batch.lengths) };
-        let mut tape = Tape::new(params, self.arena, Mode::Training { seed: self.seed, step, tokens });
         let below = self.prefix.as_ref().map(|prefix| (prefix.layers(), &self.states[..]));
-        let log_probs = log_probs(&mut tape, self.decoder, &batch, weight, longest, below)?;
-        tape.backward();
+        let log_probs = if self.recompute {
+            let (decoder, arena, seed) = (self.decoder, self.arena, self.seed);
+            Pass { decoder, arena, batch: &batch, longest, seed, step, tokens: &tokens }.run(params, weight, below)?
+        } else {
+            let mut tape = Tape::new(params, self.arena, Mode::Training { seed: self.seed, step, tokens });
+            let log_probs = log_probs(&mut tape, self.decoder, &batch, weight, longest, below)?;
+            tape.backward();
+            log_probs
+        };
         let loss = -log_probs.iter().zip(&batch.targets).map(|(&p, target)| f64::from(p) * f64::from(target.rows)).sum::<f64>();
         Ok(Done { loss, shared_tokens: batch.spared as u64 })
     }
@@ -204,19 +214,37 @@ fn log_probs(
     longest: usize,
     below: Option<(usize, &[f32])>,
 ) -> Result<Vec<f32>, ModelError> {
-    let segments = Segments::tree(&batch.forest.parts())?.reaching(longest);
-    let (wanted, places) = batch.wanted();
+    let segments = segments_of(batch, longest)?;
+    let wanted = Wanted::of(batch, weight);
     let hidden = match below {
-        None => decoder.forward_rows(tape, &batch.input_ids, &segments, None, Some(&wanted))?,
+        None => decoder.forward_rows(tape, &batch.input_ids, &segments, None, Some(&wanted.rows))?,
         Some((layers, states)) => {
             let x = tape.input(segments.tokens(), decoder.config.hidden_size, states)?;
-            decoder.forward_from(tape, x, &segments, None, layers, Some(&wanted))?
+            decoder.forward_from(tape, x, &segments, None, layers, Some(&wanted.rows))?
         }
     };
-    let target =
-        |(target, &row): (&dataset::share::SharedTarget, &u32)| Target { row, token: target.token, weight: weight * target.rows as f32 };
-    let targets: Vec<Target> = batch.targets.iter().zip(&places).map(target).collect();
-    Ok(tape.cross_entropy(&hidden, decoder.head(), &targets)?)
+    Ok(tape.cross_entropy(&hidden, decoder.head(), &wanted.targets)?)
+}
+
+/// How the rows of a batch lie; positions are stretched for `longest` tokens.
+pub(crate) fn segments_of(batch: &SharedBatch, longest: usize) -> engine::Result<Segments> {
+    Ok(Segments::tree(&batch.forest.parts())?.reaching(longest))
+}
+
+/// What of a batch reaches the head.
+pub(crate) struct Wanted {
+    /// Rows of the residual stream.
+    pub rows: Vec<u32>,
+    /// What is predicted there.
+    pub targets: Vec<Target>,
+}
+
+impl Wanted {
+    pub fn of(batch: &SharedBatch, weight: f32) -> Self {
+        let (rows, places) = batch.wanted();
+        let target = |(target, &row): (&SharedTarget, &u32)| Target { row, token: target.token, weight: weight * target.rows as f32 };
+        Self { rows, targets: batch.targets.iter().zip(&places).map(target).collect() }
+    }
 }
 
 /// Sum of the rows' token losses, and their number, forward only.

@@ -91,7 +91,8 @@ pub(crate) fn decide(
             PrefixCache::Auto | PrefixCache::Off => {
                 let text = format!(
                     "the {layers} frozen layers are computed anew in every epoch: their results take {mib} MiB, more than \
-                     frozen_prefix_cache_memory_mb ({memory}) and frozen_prefix_cache_disk_mb ({disk})"
+                     frozen_prefix_cache_memory_mb ({memory}) and frozen_prefix_cache_disk_mb ({disk}). They are not rounded to bf16 then: \
+                     a larger budget is another run"
                 );
                 return Ok((None, Some(text)));
             }

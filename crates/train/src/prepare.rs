@@ -33,24 +33,30 @@ pub fn prepare(decoder: &mut Decoder, arguments: &FinetuningArguments, base_mode
             let config = lora_config(arguments, base_model);
             Some(lora::attach(decoder, &mut params, &config, seed).map_err(refused)?)
         }
-        FinetuningType::Full => {
-            freeze::select(decoder, &mut params, &FreezeSpec::Full).map_err(refused)?;
-            None
-        }
-        FinetuningType::Freeze => {
-            let part = FreezePart {
-                layers: arguments.freeze_trainable_layers,
-                modules: arguments.freeze_trainable_modules.to_vec(),
-                names: arguments.freeze_trainable_names.to_vec(),
-                extra_modules: arguments.freeze_extra_modules.to_vec(),
-                embeddings: arguments.train_embeddings,
-                head: arguments.train_head,
-            };
-            freeze::select(decoder, &mut params, &FreezeSpec::Part(part)).map_err(refused)?;
+        FinetuningType::Full | FinetuningType::Freeze => {
+            if let Some(spec) = trained_tensors(arguments) {
+                freeze::select(decoder, &mut params, &spec).map_err(refused)?;
+            }
             None
         }
     };
     Ok(Prepared { params, adapter })
+}
+
+/// Which of the model's own tensors train; `None` with LoRA, whose `modules_to_save` the adapter knows.
+pub fn trained_tensors(arguments: &FinetuningArguments) -> Option<FreezeSpec> {
+    match arguments.finetuning_type {
+        FinetuningType::Lora => None,
+        FinetuningType::Full => Some(FreezeSpec::Full),
+        FinetuningType::Freeze => Some(FreezeSpec::Part(FreezePart {
+            layers: arguments.freeze_trainable_layers,
+            modules: arguments.freeze_trainable_modules.to_vec(),
+            names: arguments.freeze_trainable_names.to_vec(),
+            extra_modules: arguments.freeze_extra_modules.to_vec(),
+            embeddings: arguments.train_embeddings,
+            head: arguments.train_head,
+        })),
+    }
 }
 
 /// The settings in the words of PEFT's `adapter_config.json`.

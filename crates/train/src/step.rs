@@ -20,13 +20,20 @@ pub struct Stepper<'a> {
 }
 
 impl<'a> Stepper<'a> {
-    /// Over `rows`. With `cached`, what the frozen layers make of them is computed now and kept in memory, as it is from the second
+    /// Over `rows`, as `arguments` say of passes and dropout. With `cached`, what the frozen layers make of them is computed now and kept in memory, as it is from the second
     /// epoch of a run on.
     ///
     /// # Errors
     /// If a row has no trained token: batches are named by position among all rows. If the model cannot compute the rows.
-    pub fn new(decoder: &'a Decoder, params: &ParamStore, arena: &'a Arena, rows: &'a [Rendered], cached: bool) -> Result<Self> {
-        let mut objective = NextToken::new(decoder, arena, rows, &TrainingArguments::default());
+    pub fn new(
+        decoder: &'a Decoder,
+        params: &ParamStore,
+        arena: &'a Arena,
+        rows: &'a [Rendered],
+        arguments: &TrainingArguments,
+        cached: bool,
+    ) -> Result<Self> {
+        let mut objective = NextToken::new(decoder, arena, rows, arguments);
         if objective.sizes().len() != rows.len() || rows.is_empty() {
             return Err(TrainError::NothingTrained { rows: rows.len() });
         }

@@ -89,7 +89,6 @@ fn what_cannot_be_honoured_is_refused_by_name() {
     for (value, words) in [
         (json!({"bf16": true, "compute_dtype": "f32"}), ["bf16", "compute_dtype"]),
         (json!({"fp16": true}), ["fp16", "compute_dtype"]),
-        (json!({"gradient_checkpointing": true}), ["gradient_checkpointing", "gradient_accumulation_steps"]),
         (json!({"learning_rate": -1}), ["learning_rate", "negative"]),
         (json!({"max_steps": 0}), ["max_steps", "-1"]),
         (json!({"save_steps": 2.5}), ["save_steps", "whole"]),

@@ -325,8 +325,8 @@ The first step is not timed. peak_rss_mb is the most that the process held since
 included: compare it between processes, not between runs of one. gflop counts the arithmetic that the step needs, not
 what is computed again to save memory; peak is measured right after the steps.
 
-JSON keys: model, parameters, trainable, method, batch, seq, trained_tokens_per_row, dtype, threads, cached, steps,
-ms_per_step, ms_min, ms_max, tokens_per_s, peak_rss_mb, activations_mb, gflop, gflops, peak {gflops,
+JSON keys: model, parameters, trainable, method, batch, seq, trained_tokens_per_row, dtype, threads, cached,
+gradient_checkpointing, steps, ms_per_step, ms_min, ms_max, tokens_per_s, peak_rss_mb, activations_mb, gflop, gflops, peak {gflops,
 read_gb_per_second}, fraction_of_peak, loss")]
     TrainStep(BenchTrainStep),
     /// Reading a prompt: milliseconds until the first new token
@@ -334,7 +334,7 @@ read_gb_per_second}, fraction_of_peak, loss")]
   tunesmith bench prefill --arch smollm2-135m --tokens 512
   tunesmith bench prefill --model model.gguf --threads 1 --json
 
-JSON keys: model, parameters, tokens, dtype, threads, repeats, ms, tokens_per_s, peak_rss_mb, gflop, gflops,
+JSON keys: model, parameters, tokens, batch, dtype, threads, repeats, ms, tokens_per_s, peak_rss_mb, gflop, gflops,
 peak {gflops, read_gb_per_second}, fraction_of_peak")]
     Prefill(BenchPrefill),
     /// Writing token after token
@@ -351,10 +351,9 @@ weights_read_gb_per_second (reading these very weights and nothing else)")]
   tunesmith bench products --arch smollm2-135m --tokens 1024
   tunesmith bench products --arch qwen2-0.5b --rank 8 --dtype int8 --json
 
-Each matrix of the model's layers once, forward and to its input, on random numbers; the head is left out. The operations
-of the branch that --rank adds are not counted, their time is.
+Each matrix of the model's layers once, forward and to its input, on random numbers; the head is left out.
 
-JSON keys: model, matrices, tokens, rank, dtype, threads, repeats, gflop, forward {ms, gflops, fraction_of_peak}, to_input
+JSON keys: model, matrices, tokens, rank, dtype, threads, repeats, forward {ms, gflop, gflops, fraction_of_peak}, to_input
 {the same}, peak {gflops, read_gb_per_second}")]
     Products(BenchProducts),
 }
@@ -398,6 +397,9 @@ pub struct BenchTrainStep {
     /// Time an epoch in which the layers below the first trainable one come from the cache
     #[arg(long)]
     pub cached: bool,
+    /// Keep only what flows between layers and compute their insides twice: less memory, more time, the same bits
+    #[arg(long)]
+    pub gradient_checkpointing: bool,
     /// Do not measure what the machine can do at best
     #[arg(long)]
     pub no_peak: bool,
@@ -419,8 +421,11 @@ pub struct BenchPrefill {
     #[command(flatten)]
     pub subject: Subject,
     /// Tokens of the prompt
-    #[arg(long, value_name = "N", default_value_t = 512)]
+    #[arg(long, alias = "seq", value_name = "N", default_value_t = 512)]
     pub tokens: usize,
+    /// Prompts that are read together
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub batch: usize,
     /// What products are computed in (default: the 4- or 8-bit groups of the file if it has them, else bf16 where the processor
     /// multiplies it natively, otherwise f32)
     #[arg(long, value_enum)]
@@ -434,7 +439,7 @@ pub struct BenchDecode {
     #[command(flatten)]
     pub subject: Subject,
     /// Tokens that each sequence writes
-    #[arg(long, value_name = "N", default_value_t = 128)]
+    #[arg(long, alias = "seq", value_name = "N", default_value_t = 128)]
     pub tokens: usize,
     /// Tokens that were read before
     #[arg(long, value_name = "N", default_value_t = 0)]

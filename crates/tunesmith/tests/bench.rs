@@ -28,6 +28,7 @@ fn a_step_is_timed_in_every_way_to_train() {
         "dtype",
         "threads",
         "cached",
+        "gradient_checkpointing",
         "steps",
         "ms_per_step",
         "ms_min",
@@ -72,6 +73,10 @@ fn a_step_is_timed_in_every_way_to_train() {
         assert!((number(&report, "/loss") - number(&lora, "/loss")).abs() < 0.02, "{report}");
     }
 
+    let twice = step(&["--gradient-checkpointing"]);
+    assert_eq!((&twice["gradient_checkpointing"], &twice["loss"]), (&true.into(), &lora["loss"]));
+    assert_eq!((&lora["gradient_checkpointing"], &twice["gflop"]), (&false.into(), &lora["gflop"]));
+
     let real = tiny().display().to_string();
     let text = bench.ok(&["bench", "train-step", "--model", &real, "--seq", "8", "--steps", "1"]).out;
     for word in [&real, "[4 x 8]", "tokens/s", "GFLOP", "loss on every position"] {
@@ -87,6 +92,7 @@ fn reading_and_writing_are_timed() {
         "model",
         "parameters",
         "tokens",
+        "batch",
         "dtype",
         "threads",
         "repeats",
@@ -143,14 +149,15 @@ fn products_are_timed_alone() {
     };
     for dtype in ["f32", "bf16", "int8"] {
         let report = products(&["--dtype", dtype]);
-        let expected = ["model", "matrices", "tokens", "rank", "dtype", "threads", "repeats", "gflop", "forward", "to_input", "peak"];
+        let expected = ["model", "matrices", "tokens", "rank", "dtype", "threads", "repeats", "forward", "to_input", "peak"];
         assert_eq!(keys(&report), expected);
         // Four layers of queries, keys, values, output, gate, up, down.
         assert_eq!((&report["matrices"], &report["dtype"]), (&28.into(), &dtype.into()));
         let weights = 4 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160);
-        assert!(close(number(&report, "/gflop"), 2e-9 * 20.0 * f64::from(weights)), "{report}");
         for way in ["forward", "to_input"] {
-            let gflops = number(&report, "/gflop") / number(&report, &format!("/{way}/ms")) * 1e3;
+            let gflop = number(&report, &format!("/{way}/gflop"));
+            assert!(close(gflop, 2e-9 * 20.0 * f64::from(weights)), "{report}");
+            let gflops = gflop / number(&report, &format!("/{way}/ms")) * 1e3;
             assert!(close(number(&report, &format!("/{way}/gflops")), gflops), "{report}");
             let share = number(&report, &format!("/{way}/fraction_of_peak"));
             assert!(close(share, gflops / number(&report, "/peak/gflops")), "{report}");
@@ -158,6 +165,12 @@ fn products_are_timed_alone() {
     }
     let branch = products(&["--rank", "3", "--dtype", "bf16", "--no-peak"]);
     assert!(branch["rank"] == 3 && branch["forward"]["fraction_of_peak"].is_null(), "{branch}");
+    // Rank 3 adds three columns of inputs to each output, and of outputs to each input.
+    let (outputs, inputs) = (4 * (3 * 64 + 64 + 2 * 160), 4 * (6 * 64 + 160));
+    for (way, thin) in [("forward", outputs), ("to_input", inputs)] {
+        let weights = 4 * (2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160);
+        assert!(close(number(&branch, &format!("/{way}/gflop")), 2e-9 * 20.0 * f64::from(weights + 3 * thin)), "{way}: {branch}");
+    }
     let model = tiny().display().to_string();
     let text = bench.ok(&["bench", "products", "--model", &model, "--tokens", "2", "--repeats", "1", "--dtype", "bf16"]).out;
     assert!(text.contains("to the input") && text.contains("% of the"), "{text}");
@@ -183,6 +196,14 @@ fn senseless_sizes_are_refused_by_name() {
     step(&["--arch", "tiny", "--steps", "0"], &["--steps 0"]);
     step(&["--arch", "tiny", "--completion-only", "0"], &["--completion-only 0"]);
     step(&["--arch", "tiny", "--cached"], &["--cached", "--method last5"]);
+    step(&["--arch", "tiny", "--method", "full", "--dtype", "int8"], &["--dtype int8", "--method full", "bf16"]);
+    step(&["--arch", "tiny", "--batch", "9223372036854775807", "--seq", "2"], &["--batch", "MiB", "can be had"]);
+    step(&["--arch", "tiny", "--steps", "18446744073709551615"], &["--steps", "can be had"]);
+    step(&["--arch", "tiny", "--rank", "4294967296"], &["4294967296", "q_proj"]);
+    bench.refused(&["bench", "decode", "--arch", "tiny", "--batch", "4000000000", "--tokens", "1"], &["keys and values", "can be had"]);
+    bench.refused(&["bench", "decode", "--arch", "tiny", "--context", "18446744073709551615"], &["--context", "8192"]);
+    bench.refused(&["bench", "prefill", "--arch", "tiny", "--batch", "4000000000"], &["keys and values", "can be had"]);
+    bench.refused(&["bench", "prefill", "--arch", "tiny", "--batch", "0"], &["--batch 0"]);
     step(&["--arch", "tiny", "--dtype", "native"], &["--dtype native", "int8"]);
     bench.refused(&["bench", "decode", "--arch", "tiny", "--dtype", "native"], &["--dtype native", "--model"]);
     step(&["--arch", "tiny", "--model", "x"], &["--arch", "--model"]);

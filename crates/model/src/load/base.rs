@@ -7,6 +7,7 @@ use crate::config::ModelConfig;
 use crate::decoder::{Decoder, Piece};
 use crate::error::{ModelError, Result};
 use crate::family::{Place, Slot, slots};
+use crate::freeze::{self, FreezeSpec};
 use containers::{DType, GgufFile, ShardedSafetensors, TensorSource, TensorView};
 use engine::{ComputeDtype, GroupFormat};
 use rayon::prelude::*;
@@ -214,7 +215,25 @@ impl BaseModel {
     /// # Errors
     /// If a tensor cannot be decoded.
     pub fn load_in(&self, compute: ComputeDtype) -> Result<Decoder> {
-        let pieces = self.names.par_iter().map(|(slot, name)| Ok((slot.place, self.piece(slot, name, compute)?))).collect::<Result<_>>()?;
+        self.load_each(compute, &|_| compute)
+    }
+
+    /// As [`Self::load_in`], where tensors that `trained` names are kept as training computes with them: int8 is for what is
+    /// frozen, what trains is multiplied in bf16.
+    ///
+    /// # Errors
+    /// If `trained` reaches no tensor of this model, or one cannot be decoded.
+    pub fn load_beside(&self, compute: ComputeDtype, trained: &FreezeSpec) -> Result<Decoder> {
+        if compute != ComputeDtype::Int8 {
+            return self.load_in(compute);
+        }
+        let trained = freeze::places(&self.config, trained)?;
+        self.load_each(compute, &|slot| if trained.contains(&slot.place) { ComputeDtype::Bf16 } else { compute })
+    }
+
+    fn load_each(&self, compute: ComputeDtype, of: &(dyn Fn(&Slot) -> ComputeDtype + Sync)) -> Result<Decoder> {
+        let piece = |(slot, name): &(Slot, String)| Ok((slot.place, self.piece(slot, name, of(slot))?));
+        let pieces = self.names.par_iter().map(piece).collect::<Result<_>>()?;
         let mut decoder = Decoder::from_pieces(self.config.clone(), compute, pieces)?;
         decoder.notes = self.notes.clone();
         Ok(decoder)

@@ -38,6 +38,14 @@ pub fn attach(decoder: &mut Decoder, params: &mut ParamStore, config: &LoraConfi
             return Err(ModelError::setting("target_modules", format!("{} has an adapter already", target.path)));
         }
         let (outputs, inputs) = linear.weight.shape(params);
+        if target.rank > outputs.max(inputs) {
+            let reason = format!(
+                "{} is more than {}, a matrix of {outputs} x {inputs}, has rows or columns: its branch would be larger than the matrix; 8 to \
+                 64 is usual",
+                target.rank, target.path
+            );
+            return Err(ModelError::setting("lora_rank", reason));
+        }
         let mut rng = Rng::keyed(seed, &[LORA_INIT, target.index as u64]);
         let bound = (inputs as f32).sqrt().recip();
         let start = |rng: &mut Rng| match config.init {

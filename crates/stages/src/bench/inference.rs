@@ -6,7 +6,7 @@ use engine::{Arena, ComputeDtype, ParamStore, Segments, Tape};
 use model::Decoder;
 use serde::Serialize;
 
-use super::{Peak, Subject, at_least_one, check_context, median_ms, peak, peak_rss_mb, random_ids, timed, work};
+use super::{Peak, Subject, at_least_one, check_context, check_memory, median_ms, peak, peak_rss_mb, random_ids, timed, work};
 use crate::doctor;
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
@@ -19,6 +19,8 @@ pub struct PrefillJob {
     pub subject: Subject,
     /// Tokens of the prompt.
     pub tokens: usize,
+    /// Prompts that are read together.
+    pub batch: usize,
     /// What products are computed in; `None` is what [`open`](crate::open()) would choose: a file's own groups if it has some, else
     /// the processor's fastest.
     pub dtype: Option<ComputeDtype>,
@@ -37,6 +39,8 @@ pub struct Prefill {
     pub parameters: u64,
     /// Tokens of the prompt.
     pub tokens: usize,
+    /// Prompts that were read together.
+    pub batch: usize,
     /// What products were computed in.
     #[serde(serialize_with = "super::dtype_name")]
     pub dtype: ComputeDtype,
@@ -44,9 +48,9 @@ pub struct Prefill {
     pub threads: usize,
     /// Repetitions that were timed.
     pub repeats: usize,
-    /// Median milliseconds until the next token is predicted.
+    /// Median milliseconds until each prompt's next token is predicted.
     pub ms: f64,
-    /// `tokens` / the median time.
+    /// Tokens of all prompts / the median time.
     pub tokens_per_s: f64,
     /// Most memory that the process held, from its start to the end of the last repetition, in MiB.
     pub peak_rss_mb: u64,
@@ -123,28 +127,31 @@ pub struct Decode {
 /// # Errors
 /// Sizes of zero or beyond the context; a model that cannot be had.
 pub fn prefill(environment: &Environment, job: &PrefillJob, progress: &mut dyn Progress) -> Result<Prefill> {
-    at_least_one(&[("--tokens", job.tokens), ("--repeats", job.repeats)])?;
+    at_least_one(&[("--tokens", job.tokens), ("--repeats", job.repeats), ("--batch", job.batch)])?;
     let (decoder, dtype) = job.subject.to_run(environment, job.dtype, progress)?;
     let (params, arena) = (ParamStore::new(), Arena::new());
     check_context(&decoder, "--tokens", job.tokens)?;
-    let ids = random_ids(decoder.config.vocab_size, job.tokens, 0);
+    check_cache(&decoder, job.batch, job.tokens)?;
+    let prompts: Vec<Vec<u32>> = (0..job.batch).map(|i| random_ids(decoder.config.vocab_size, job.tokens, i as u64)).collect();
+    let prompts: Vec<&[u32]> = prompts.iter().map(Vec::as_slice).collect();
     let mut seconds = repeat(job.repeats, progress, "read", || {
-        let mut reader = Reader::new(&decoder, &params, &arena, 1, job.tokens);
-        timed(|| reader.read(&[&ids])).map(|(_, took)| took)
+        let mut reader = Reader::new(&decoder, &params, &arena, job.batch, job.tokens);
+        timed(|| reader.read(&prompts)).map(|(_, took)| took)
     })?;
     let peak_rss_mb = peak_rss_mb();
     let ms = median_ms(&mut seconds);
-    let gflop = work::prefill(&decoder, &params, job.tokens) / 1e9;
+    let gflop = job.batch as f64 * work::prefill(&decoder, &params, job.tokens) / 1e9;
     let (gflops, peak) = (gflop / ms * 1e3, job.peak.then(|| peak(dtype)));
     Ok(Prefill {
         model: job.subject.to_string(),
         parameters: decoder.parameters() as u64,
         tokens: job.tokens,
+        batch: job.batch,
         dtype,
         threads: kernels::cpu::threads(),
         repeats: job.repeats,
         ms,
-        tokens_per_s: job.tokens as f64 / ms * 1e3,
+        tokens_per_s: (job.batch * job.tokens) as f64 / ms * 1e3,
         peak_rss_mb,
         gflop,
         gflops,
@@ -161,8 +168,9 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
     at_least_one(&[("--tokens", job.tokens), ("--repeats", job.repeats), ("--batch", job.batch)])?;
     let (decoder, dtype) = job.subject.to_run(environment, job.dtype, progress)?;
     let (params, arena) = (ParamStore::new(), Arena::new());
-    let length = job.context + job.tokens + 1;
+    let length = job.context.saturating_add(job.tokens).saturating_add(1);
     check_context(&decoder, "--context and --tokens together", length)?;
+    check_cache(&decoder, job.batch, length)?;
     let vocab = decoder.config.vocab_size;
     let mut seconds = repeat(job.repeats, progress, "write", || {
         let mut reader = Reader::new(&decoder, &params, &arena, job.batch, length);
@@ -201,6 +209,12 @@ pub fn decode(environment: &Environment, job: &DecodeJob, progress: &mut dyn Pro
         fraction_of_read: peak.map(|peak| read / peak.read_gb_per_second),
         weights_read_gb_per_second: job.peak.then(|| doctor::measure_reading_of(&streams(&decoder))),
     })
+}
+
+/// Refuses keys and values that memory cannot hold.
+fn check_cache(decoder: &Decoder, batch: usize, length: usize) -> Result<()> {
+    let config = &decoder.config;
+    check_memory("keys and values of all sequences", [2, config.layers, config.kv_heads * config.head_dim, length, batch, size_of::<f32>()])
 }
 
 /// Runs `work` once unseen and then `repeats` times.

@@ -157,6 +157,19 @@ fn at_least_one(sizes: &[(&str, usize)]) -> Result<()> {
     }
 }
 
+/// Refuses what memory cannot hold: the product of `factors` in bytes.
+fn check_memory(what: &str, factors: impl IntoIterator<Item = usize>) -> Result<()> {
+    let bytes = factors.into_iter().fold(1u64, |bytes, n| bytes.saturating_mul(n as u64));
+    match Memory::now().available {
+        Some(available) if bytes > available => Err(StageError::input(format!(
+            "{what} would take {} MiB, and {} can be had: choose less",
+            mebibytes(bytes),
+            mebibytes(available)
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses sequences that learned positions cannot name.
 fn check_context(decoder: &Decoder, option: &str, tokens: usize) -> Result<()> {
     let longest = decoder.config.max_positions;

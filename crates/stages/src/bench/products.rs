@@ -39,7 +39,9 @@ pub struct ProductsJob {
 pub struct Way {
     /// Median milliseconds of all products.
     pub ms: f64,
-    /// 10^9 operations a second; those of the low-rank branch are not counted.
+    /// Arithmetic, that of the low-rank branch behind each product included, 10^9 operations.
+    pub gflop: f64,
+    /// `gflop` a second.
     pub gflops: f64,
     /// `gflops / peak.gflops`.
     pub fraction_of_peak: Option<f64>,
@@ -63,8 +65,6 @@ pub struct Products {
     pub threads: usize,
     /// Repetitions that were timed.
     pub repeats: usize,
-    /// Arithmetic of one direction, 10^9 operations.
-    pub gflop: f64,
     /// `x·Wᵀ`, onto the residual stream where the layer does that.
     pub forward: Way,
     /// `dy·W`.
@@ -133,12 +133,15 @@ pub fn products(environment: &Environment, job: &ProductsJob, progress: &mut dyn
         progress.advance(1);
     }
     progress.end();
-    let gflop = matrices.iter().map(|m| 2.0 * (job.tokens * m.inputs * m.outputs) as f64).sum::<f64>() / 1e9;
+    // The branch adds a thin product of its rank to each. (What it begins with, `x·Aᵀ` or `dy·B`, is not part of this.)
+    let gflop = |thin: fn(&Matrix) -> usize| {
+        matrices.iter().map(|m| 2.0 * (job.tokens * (m.inputs * m.outputs + job.rank * thin(m))) as f64).sum::<f64>() / 1e9
+    };
     let peak = job.peak.then(|| peak(job.dtype));
-    let way = |seconds: &mut [f64]| {
+    let way = |seconds: &mut [f64], gflop: f64| {
         let ms = median_ms(seconds);
         let gflops = gflop / ms * 1e3;
-        Way { ms, gflops, fraction_of_peak: peak.map(|peak| gflops / peak.gflops) }
+        Way { ms, gflop, gflops, fraction_of_peak: peak.map(|peak| gflops / peak.gflops) }
     };
     Ok(Products {
         model: job.subject.to_string(),
@@ -148,9 +151,8 @@ pub fn products(environment: &Environment, job: &ProductsJob, progress: &mut dyn
         dtype: job.dtype,
         threads: kernels::cpu::threads(),
         repeats: job.repeats,
-        gflop,
-        forward: way(&mut forward),
-        to_input: way(&mut to_input),
+        forward: way(&mut forward, gflop(|m| m.outputs)),
+        to_input: way(&mut to_input, gflop(|m| m.inputs)),
         peak,
     })
 }
@@ -270,9 +272,9 @@ impl Products {
             self.dtype.name(),
             self.threads
         );
-        let _ = write!(out, "arithmetic    {:.1} GFLOP each way", self.gflop);
-        for (name, way) in [("forward", self.forward), ("to the input", self.to_input)] {
-            let _ = write!(out, "\n{name:12}  {:.1} ms, {:.0} GFLOP/s", way.ms, way.gflops);
+        for (i, (name, way)) in [("forward", self.forward), ("to the input", self.to_input)].into_iter().enumerate() {
+            let line = if i > 0 { "\n" } else { "" };
+            let _ = write!(out, "{line}{name:12}  {:.1} GFLOP in {:.1} ms, {:.0} GFLOP/s", way.gflop, way.ms, way.gflops);
             if let (Some(fraction), Some(peak)) = (way.fraction_of_peak, self.peak) {
                 let _ =
                     write!(out, ": {:.0}% of the {:.0} that this machine can do in {}", 100.0 * fraction, peak.gflops, self.dtype.name());

@@ -5,10 +5,10 @@ use std::fmt::Write;
 use dataset::Rendered;
 use engine::{Arena, ComputeDtype};
 use serde::Serialize;
-use train::Stepper;
+use train::{Stepper, TrainingArguments};
 
 use super::work::{self, Rows};
-use super::{Method, Peak, Subject, at_least_one, check_context, median_ms, peak, peak_rss_mb, random_row, timed};
+use super::{Method, Peak, Subject, at_least_one, check_context, check_memory, median_ms, peak, peak_rss_mb, random_row, timed};
 use crate::environment::Environment;
 use crate::error::{Result, StageError};
 use crate::human;
@@ -38,6 +38,8 @@ pub struct TrainStepJob {
     pub completion: Option<usize>,
     /// Time later epochs, in which the frozen layers below the first trainable one come from the cache.
     pub cached: bool,
+    /// Compute the insides of layers twice instead of keeping them.
+    pub gradient_checkpointing: bool,
     /// Measure the machine's peaks afterwards.
     pub peak: bool,
 }
@@ -66,6 +68,8 @@ pub struct TrainStep {
     pub threads: usize,
     /// Whether frozen layers came from the cache.
     pub cached: bool,
+    /// Whether the insides of layers were computed twice.
+    pub gradient_checkpointing: bool,
     /// Steps that were timed.
     pub steps: usize,
     /// Median milliseconds of a step.
@@ -80,7 +84,7 @@ pub struct TrainStep {
     pub peak_rss_mb: u64,
     /// Of that, buffers for activations, in MiB.
     pub activations_mb: u64,
-    /// Arithmetic that a step needs, 10^9 operations.
+    /// Arithmetic that a step needs, 10^9 operations; what is computed a second time does not count.
     pub gflop: f64,
     /// `gflop` a second.
     pub gflops: f64,
@@ -108,6 +112,12 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
     if job.dtype == ComputeDtype::Native {
         return Err(StageError::input("--dtype native: a file's own groups are for running a model; train in int8, bf16 or f32"));
     }
+    if job.dtype == ComputeDtype::Int8 && job.method == Method::Full {
+        return Err(StageError::input("--dtype int8 is for frozen weights, and --method full trains all: choose lora or last5, or bf16"));
+    }
+    let steps = job.steps.saturating_add(1);
+    // Ids and labels.
+    check_memory("the rows of all steps (--batch, --seq, --steps)", [steps, batch, seq, 2 * size_of::<u32>()])?;
     let trains_weights = job.method != Method::Lora;
     let mut decoder = job.subject.build(environment, job.dtype, trains_weights, progress)?;
     check_context(&decoder, "--seq", seq)?;
@@ -116,14 +126,14 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
     let vocab = decoder.config.vocab_size;
 
     // Every step has rows of its own, as in an epoch.
-    let steps = job.steps + 1;
     let rows: Vec<Rendered> = (0..steps * batch).map(|i| random_row(vocab, seq, job.completion, i as u64)).collect();
     let wanted = rows.first().map_or(0, Rendered::trained_tokens);
     let arena = Arena::new();
     let mut seconds = Vec::new();
     let mut loss = f64::NAN;
     {
-        let mut stepper = Stepper::new(&decoder, &prepared.params, &arena, &rows, job.cached)?;
+        let arguments = TrainingArguments { gradient_checkpointing: job.gradient_checkpointing, ..TrainingArguments::default() };
+        let mut stepper = Stepper::new(&decoder, &prepared.params, &arena, &rows, &arguments, job.cached)?;
         progress.begin("train", Some(steps as u64), 0, Unit::Rows);
         for step in 0..steps {
             if progress.cancelled() {
@@ -157,6 +167,7 @@ pub fn train_step(environment: &Environment, job: &TrainStepJob, progress: &mut 
         dtype: job.dtype,
         threads: kernels::cpu::threads(),
         cached: job.cached,
+        gradient_checkpointing: job.gradient_checkpointing,
         steps: job.steps,
         ms_per_step,
         ms_min: seconds.first().map_or(f64::NAN, |s| s * 1e3),
@@ -182,9 +193,10 @@ impl TrainStep {
             format!("the last {} tokens of each row", self.trained_tokens_per_row)
         };
         let cached = if self.cached { ", frozen layers from the cache" } else { "" };
+        let twice = if self.gradient_checkpointing { ", layers computed twice" } else { "" };
         let _ = writeln!(
             out,
-            "{}: {} [{} x {}] in {}, {} threads, loss on {trained}{cached}",
+            "{}: {} [{} x {}] in {}, {} threads, loss on {trained}{cached}{twice}",
             self.model,
             self.method,
             self.batch,

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use dataset::Rendered;
-use engine::{Arena, ParamStore};
+use engine::{Arena, ComputeDtype, ParamStore};
 use model::Decoder;
 use serde_json::{Value, json};
 
@@ -389,4 +389,58 @@ fn a_batch_in_parts_takes_the_memory_of_a_part() {
     // Twice the rows take twice the memory; a batch in four parts takes a quarter (scratch that does not grow aside).
     let (whole, half, quarter) = (peak(10_000), peak(320), peak(160));
     assert!(half < whole * 6 / 10 && quarter < half * 6 / 10, "{whole} {half} {quarter}");
+}
+
+#[test]
+fn layers_computed_twice_give_the_same_bits() {
+    let rows = rows();
+    let methods = [
+        (json!({"lora_rank": 3}), 0.0),
+        (json!({"lora_rank": 3, "lora_dropout": 0.3}), 0.0),
+        (json!({"lora_rank": 2, "lora_target": ["q_proj"], "layers_to_transform": [1], "modules_to_save": ["lm_head"]}), 0.0),
+        (json!({"finetuning_type": "full"}), 0.0),
+        (json!({"finetuning_type": "full"}), 0.2),
+        (json!({"finetuning_type": "freeze", "freeze_trainable_layers": 1}), 0.2),
+        (json!({"finetuning_type": "freeze", "freeze_trainable_layers": -1}), 0.0),
+        (json!({"finetuning_type": "freeze", "freeze_trainable_layers": 0, "train_embeddings": true}), 0.0),
+        (json!({"finetuning_type": "freeze", "freeze_trainable_layers": 0, "freeze_extra_modules": ["norm"]}), 0.0),
+    ];
+    for compute in [ComputeDtype::F32, ComputeDtype::Bf16, ComputeDtype::Int8] {
+        for (finetuning, dropout) in &methods {
+            let (mut decoder, mut params) = prepared(finetuning.clone());
+            decoder.pack(compute).unwrap();
+            (decoder.dropout.embedding, decoder.dropout.residual) = (*dropout, *dropout);
+            let (plain, wanted) = step(&decoder, &mut params, &rows, json!({}));
+            let (twice, found) = step(&decoder, &mut params, &rows, json!({"gradient_checkpointing": true}));
+            assert_eq!(twice, plain, "{finetuning} {compute:?}");
+            assert!(wanted.iter().any(|g| *g != 0.0));
+            let bits = |gradients: &[f32]| gradients.iter().map(|g| g.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&found) == bits(&wanted), "{finetuning} {compute:?}");
+        }
+    }
+}
+
+#[test]
+fn layers_computed_twice_take_less_memory_and_meet_the_cache() {
+    let dir = || tempfile::tempdir().unwrap();
+    let rows = rows();
+    let settings = json!({"frozen_prefix_cache": "memory"});
+    let (plain, ..) = train(dir().path(), false, &rows, settings.clone(), Ear::default());
+    let mut twice = settings;
+    twice["gradient_checkpointing"] = json!(true);
+    let (found, ..) = train(dir().path(), false, &rows, twice, Ear::default());
+    assert!(found == plain);
+
+    let (decoder, mut params) = prepared(json!({"lora_rank": 2}));
+    let ids: Vec<u32> = (0..200).map(|i| 3 + (i * 7 % 19) as u32).collect();
+    let row = [Rendered { labels: ids.iter().map(|&id| id as i32).collect(), input_ids: ids, cut: 0, key: 0 }];
+    let mut peak = |checkpointing: bool| {
+        let arena = Arena::new();
+        let mut objective = NextToken::new(&decoder, &arena, &row, &arguments(json!({"gradient_checkpointing": checkpointing})));
+        objective.accumulate(&mut params, &[0], 0, 1).unwrap();
+        assert_eq!(arena.stats().bytes_live, 0);
+        arena.stats().bytes_peak
+    };
+    let (kept, computed_twice) = (peak(false), peak(true));
+    assert!(computed_twice < kept * 8 / 10, "{computed_twice} {kept}");
 }

@@ -22,6 +22,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
                 steps: args.steps,
                 completion: args.completion_only,
                 cached: args.cached,
+                gradient_checkpointing: args.gradient_checkpointing,
                 peak: !args.no_peak,
             };
             let report = bench::train_step(environment, &job, screen)?;
@@ -31,6 +32,7 @@ pub fn run(context: &Context, args: &Bench) -> Result<()> {
             let job = PrefillJob {
                 subject: subject(&args.subject),
                 tokens: args.tokens,
+                batch: args.batch,
                 dtype: args.dtype.and_then(Option::from),
                 repeats: args.timing.repeats,
                 peak: !args.timing.no_peak,
