@@ -17,7 +17,7 @@ use crate::pdf::PagedReader;
 use crate::store::{NewFile, Store};
 
 /// What reads a page changes with this number: files read by another version are read again.
-const READER_VERSION: u32 = 1;
+const READER_VERSION: u32 = 2;
 /// Interpreting a page nests as deep as its forms do.
 const STACK: usize = 32 << 20;
 
