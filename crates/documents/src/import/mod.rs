@@ -128,12 +128,19 @@ pub fn read_text_like(format: Format, path: &Path, bytes: &[u8], options: &ReadO
     };
     let decoded = decode::decode(bytes, declared.as_deref(), options.encoding.is_some())
         .map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
+    let mut notes = Vec::new();
     let blocks = match format {
         Format::Html => html::blocks(&decoded.text),
-        Format::Markdown => markdown::blocks(&decoded.text),
+        Format::Markdown => {
+            let (matter, rest) = markdown::front_matter(&decoded.text);
+            if let Some(matter) = matter {
+                let lines = matter.lines().count();
+                notes.push(format!("{lines} lines of metadata at its beginning (between `---`) are left out of the text"));
+            }
+            markdown::blocks(rest)
+        }
         _ => plain::blocks(&decoded.text),
     };
-    let mut notes = Vec::new();
     if decoded.replaced > 0 {
         notes.push(format!("{} bytes are no {} text and became U+FFFD; --encoding names another one", decoded.replaced, decoded.encoding));
     }
