@@ -1,7 +1,7 @@
 //! Tables as Markdown: one row a line, so that no later step can part a row.
 
 /// Cells up to which short rows are filled up: one row of a million cells must not make a million of each other row.
-const MAX_FILLED: usize = 4_000_000;
+const MAX_FILLED: usize = 20_000_000;
 
 /// Rows of cells as a Markdown table; the first row is the header. Cells lose line breaks, `|` is escaped, short rows are filled up.
 pub fn markdown(rows: &[Vec<String>]) -> String {

@@ -106,15 +106,15 @@ pub struct ReadOptions {
 /// # Errors
 /// Why it cannot be read.
 pub fn read_office(format: Format, path: &Path, bytes: &[u8]) -> Result<Extracted, DocumentError> {
-    let read = || match format {
-        Format::Xlsx => office::xlsx::blocks(bytes),
+    let read = match format {
+        Format::Xlsx => office::xlsx::read(bytes),
         _ => office::docx::blocks(bytes).map(|blocks| {
-            let page = PageInfo::unpaged(1, blocks.is_empty());
-            (blocks, vec![page])
+            let pages = vec![PageInfo::unpaged(1, blocks.is_empty())];
+            Extracted { pages, blocks, ..Extracted::default() }
         }),
     };
-    let (blocks, pages) = read().map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
-    Ok(Extracted { format: format.name().into(), pages, blocks, ..Extracted::default() })
+    let extracted = read.map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
+    Ok(Extracted { format: format.name().into(), ..extracted })
 }
 
 /// Reads a text-like file.
