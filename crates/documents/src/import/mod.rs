@@ -11,6 +11,7 @@ pub mod markdown;
 pub mod office;
 pub mod pdf;
 pub mod plain;
+pub mod unread;
 
 /// Files above this size are refused: nothing that people write comes near it, and a reader may need several times as much memory.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -129,6 +130,9 @@ pub fn read_text_like(format: Format, path: &Path, bytes: &[u8], options: &ReadO
     let decoded = decode::decode(bytes, declared.as_deref(), options.encoding.is_some())
         .map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
     let mut notes = Vec::new();
+    if let Some(reason) = unread::reason(path).filter(|_| Format::from_name(path).is_none()) {
+        notes.push(format!("read as plain text, marks and all, though its ending says: {reason}"));
+    }
     let blocks = match format {
         Format::Html => html::blocks(&decoded.text),
         Format::Markdown => {
