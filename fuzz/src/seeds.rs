@@ -163,8 +163,24 @@ pub const HTML_WORDS: &[&str] = &[
     "<title>",
 ];
 /// Words of Markdown.
-pub const MARKDOWN_WORDS: &[&str] =
-    &["# ", "```\n", "| a | b |\n", "|---|\n", "- ", "1. ", "> ", "    ", "[a](b)", "![", "\n\n", "***", "\\|", "~~~\n", "<div>", "---\nk: v\n"];
+pub const MARKDOWN_WORDS: &[&str] = &[
+    "# ",
+    "```\n",
+    "| a | b |\n",
+    "|---|\n",
+    "- ",
+    "1. ",
+    "> ",
+    "    ",
+    "[a](b)",
+    "![",
+    "\n\n",
+    "***",
+    "\\|",
+    "~~~\n",
+    "<div>",
+    "---\nk: v\n",
+];
 /// Words of running text that cleaning looks for.
 pub const TEXT_WORDS: &[&str] = &[
     "a@b.example",

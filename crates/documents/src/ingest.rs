@@ -574,13 +574,23 @@ mod tests {
     }
 
     #[test]
-    fn rich_text_is_refused_whatever_its_name() {
+    fn rich_text_is_refused_and_what_is_odd_is_noted() {
         for name in ["f.rtf", "f.txt", "f"] {
             let error = read(Path::new(name), b"{\\rtf1 hi}".to_vec(), &ReadOptions::default(), None, &|_| {}).unwrap_err().to_string();
             assert!(error.contains("RTF") && error.contains(".docx"), "{error}");
         }
         let csv = read(Path::new("g.csv"), b"a,b\n1,2\n".to_vec(), &ReadOptions::default(), None, &|_| {}).unwrap();
         assert!(csv.notes[0].contains("plain text"), "{:?}", csv.notes);
+        let noted = read(
+            Path::new("a.md"),
+            "---\ntitle: 合同\n---\n第一条 租金\u{3002}\n第二条".as_bytes()[..44].to_vec(),
+            &ReadOptions::default(),
+            None,
+            &|_| {},
+        );
+        let noted = noted.unwrap();
+        assert_eq!((noted.blocks.len(), noted.encoding.as_deref()), (1, Some("UTF-8")));
+        assert!(noted.notes[0].contains("1 line of metadata") && noted.notes[1].contains("1 character"), "{:?}", noted.notes);
     }
 
     #[test]

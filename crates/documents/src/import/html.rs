@@ -279,11 +279,7 @@ impl Builder {
             }
             "table" => self.end_table(),
             "tr" | "td" | "th" | "thead" | "tbody" | "tfoot" | "caption" if !self.tables.is_empty() => self.cell(tag),
-            name if !self.tables.is_empty() => {
-                if !INLINE.contains(&name) {
-                    self.chars(" ");
-                }
-            }
+            name if !self.tables.is_empty() => self.chars(if INLINE.contains(&name) { "" } else { " " }),
             "a" => {
                 self.close_link();
                 if let (true, Some(uri)) = (open, &tag.href) {

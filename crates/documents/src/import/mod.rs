@@ -139,14 +139,16 @@ pub fn read_text_like(format: Format, path: &Path, bytes: &[u8], options: &ReadO
             let (matter, rest) = markdown::front_matter(&decoded.text);
             if let Some(matter) = matter {
                 let lines = matter.lines().count();
-                notes.push(format!("{lines} lines of metadata at its beginning (between `---`) are left out of the text"));
+                let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+                notes.push(format!("left out of the text: {lines} of metadata at its beginning, between lines of `---`"));
             }
             markdown::blocks(rest)
         }
         _ => plain::blocks(&decoded.text),
     };
     if decoded.replaced > 0 {
-        notes.push(format!("{} bytes are no {} text and became U+FFFD; --encoding names another one", decoded.replaced, decoded.encoding));
+        let broken = if decoded.replaced == 1 { "1 character is".to_owned() } else { format!("{} characters are", decoded.replaced) };
+        notes.push(format!("{broken} no {} text and became U+FFFD; --encoding names another one", decoded.encoding));
     }
     Ok(Extracted {
         format: format.name().into(),
