@@ -81,7 +81,7 @@ fn from_files_to_chunks() {
 #[test]
 fn what_is_passed_over_gone_or_never_ends_is_told() {
     let bench = with_documents();
-    bench.write("in/old.doc", b"\xD0\xCF\x11\xE0\0\0".to_vec());
+    bench.write("in/old.doc", b"\xD0\xCF\x11\xE0\0\0");
     bench.write("in/noext", "text");
     let report = bench.json(&["docs", "ingest", "in", "--store", "work", "--json"]);
     assert_eq!(keys(&report["passed_over"][0]), ["file", "reason"]);
