@@ -133,6 +133,11 @@ pub const HTML_WORDS: &[&str] = &[
     "<td colspan=99999999>",
     "<td rowspan=\"4000000000\">",
     "</td>",
+    "<tbody>",
+    "<caption>",
+    "<ruby>",
+    "<rp>",
+    "<rt>",
     "<ul>",
     "<li>",
     "<ol start=-1>",
@@ -158,8 +163,24 @@ pub const HTML_WORDS: &[&str] = &[
     "<title>",
 ];
 /// Words of Markdown.
-pub const MARKDOWN_WORDS: &[&str] =
-    &["# ", "```\n", "| a | b |\n", "|---|\n", "- ", "1. ", "> ", "    ", "[a](b)", "![", "\n\n", "***", "\\|", "~~~\n", "<div>"];
+pub const MARKDOWN_WORDS: &[&str] = &[
+    "# ",
+    "```\n",
+    "| a | b |\n",
+    "|---|\n",
+    "- ",
+    "1. ",
+    "> ",
+    "    ",
+    "[a](b)",
+    "![",
+    "\n\n",
+    "***",
+    "\\|",
+    "~~~\n",
+    "<div>",
+    "---\nk: v\n",
+];
 /// Words of running text that cleaning looks for.
 pub const TEXT_WORDS: &[&str] = &[
     "a@b.example",

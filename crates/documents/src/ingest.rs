@@ -17,7 +17,7 @@ use crate::pdf::PagedReader;
 use crate::store::{NewFile, Store};
 
 /// What reads a page changes with this number: files read by another version are read again.
-const READER_VERSION: u32 = 1;
+const READER_VERSION: u32 = 2;
 /// Interpreting a page nests as deep as its forms do.
 const STACK: usize = 32 << 20;
 
@@ -63,6 +63,15 @@ pub struct Failed {
     pub reason: String,
 }
 
+/// A file of a directory that was not looked into.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct PassedOver {
+    /// The file.
+    pub file: String,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
 /// The state of all files that were given, those that had not changed included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct IngestReport {
@@ -76,12 +85,13 @@ pub struct IngestReport {
     pub empty_pages: usize,
     /// Pages and files that could not be read.
     pub failed: Vec<Failed>,
+    /// Files of a directory that are no documents this program reads, by name.
+    pub passed_over: Vec<PassedOver>,
+    /// Files of the store under the given paths that are no longer there, by name. They stay in the store until they are removed.
+    pub gone: Vec<String>,
     /// Of the files, those that had not changed.
     #[serde(skip)]
     pub unchanged: usize,
-    /// Files of a directory that are no documents this program reads.
-    #[serde(skip)]
-    pub passed_over: usize,
 }
 
 /// Ingests. `each` hears what happens; `cancelled` is asked between files.
@@ -95,9 +105,10 @@ pub fn run(
     each: &mut dyn FnMut(IngestEvent),
     cancelled: &dyn Fn() -> bool,
 ) -> Result<IngestReport> {
-    let Found { files, passed_over, unreadable } = collect(&options.paths)?;
+    let Found { files, passed_over, unreadable } = collect(&options.paths, store.directory())?;
     each(IngestEvent::Found(files.len()));
-    let mut report = IngestReport { passed_over, failed: unreadable, ..IngestReport::default() };
+    let gone = gone(store, &options.paths, &files, &passed_over)?;
+    let mut report = IngestReport { passed_over, gone, failed: unreadable, ..IngestReport::default() };
     let settings = settings(options, recogniser);
     let threads = rayon::current_num_threads().max(1);
     let pool = rayon::ThreadPoolBuilder::new()
@@ -252,7 +263,10 @@ pub fn read(
     if bytes.is_empty() {
         return Err(unreadable("the file is empty"));
     }
-    let format = Format::detect(path, &bytes).ok_or_else(|| unreadable("not a kind of file that this program reads"))?;
+    if let Some(reason) = import::unread::refused(path, &bytes) {
+        return Err(unreadable(&reason));
+    }
+    let format = Format::detect(path, &bytes).ok_or_else(|| unreadable("not a kind of file that this program reads; save it as PDF"))?;
     match format {
         Format::Pdf => import::pdf::read(path, bytes, options, recogniser, page_done),
         Format::Docx | Format::Xlsx => import::read_office(format, path, &bytes),
@@ -346,7 +360,7 @@ struct Found {
     /// Files to read, sorted, each once.
     files: BTreeSet<PathBuf>,
     /// Files of directories that are of no known kind, or no files (pipes, devices).
-    passed_over: usize,
+    passed_over: Vec<PassedOver>,
     /// Directories that cannot be looked into.
     unreadable: Vec<Failed>,
 }
@@ -365,7 +379,35 @@ pub fn check_paths(paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-fn collect(paths: &[PathBuf]) -> Result<Found> {
+/// Files of the store under the given directories that are no longer on the disk.
+fn gone(store: &Store, paths: &[PathBuf], files: &BTreeSet<PathBuf>, passed_over: &[PassedOver]) -> Result<Vec<String>> {
+    let directories: Vec<(String, bool)> =
+        paths.iter().filter(|p| p.is_dir()).map(|p| (name_of(p).trim_end_matches('/').to_owned(), p.is_absolute())).collect();
+    if directories.is_empty() {
+        return Ok(Vec::new());
+    }
+    let under = |name: &str| {
+        directories.iter().any(|(directory, absolute)| match directory.as_str() {
+            // `.`, and `/`.
+            "" | "." => Path::new(name).is_absolute() == *absolute && !name.starts_with("../"),
+            directory => name.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/')),
+        })
+    };
+    let there: BTreeSet<String> = files.iter().map(|f| name_of(f)).chain(passed_over.iter().map(|p| p.file.clone())).collect();
+    let missing = |name: &str| std::fs::symlink_metadata(name).is_err_and(|e| e.kind() == std::io::ErrorKind::NotFound);
+    let names = store.names()?.into_iter();
+    Ok(names.filter(|name| under(name) && !there.contains(name) && missing(name)).collect())
+}
+
+/// `store`: the store's own directory, whose databases are not worth a word.
+fn collect(paths: &[PathBuf], store: &Path) -> Result<Found> {
+    let store = std::fs::canonicalize(store).ok();
+    let own = |file: &Path| {
+        let name = file.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        [crate::store::FILE, "labels.db"].iter().any(|database| name.starts_with(database))
+            && store.is_some()
+            && file.parent().and_then(|p| std::fs::canonicalize(p).ok()) == store
+    };
     check_paths(paths)?;
     let mut found = Found::default();
     let mut seen = BTreeSet::new();
@@ -398,12 +440,17 @@ fn collect(paths: &[PathBuf]) -> Result<Found> {
                     directories.push(entry);
                 } else if Format::from_name(&entry).is_some() && !odd {
                     found.files.insert(entry);
-                } else {
-                    found.passed_over += 1;
+                } else if !own(&entry) {
+                    let reason = if odd { "no file: a pipe, a socket or a device" } else { import::unread::passed_over(&entry) };
+                    found.passed_over.push(PassedOver { file: name_of(&entry), reason: reason.into() });
                 }
             }
         }
     }
+    // One that was given by itself is read.
+    let given: BTreeSet<String> = found.files.iter().map(|f| name_of(f)).collect();
+    found.passed_over.retain(|p| !given.contains(&p.file));
+    found.passed_over.sort();
     Ok(found)
 }
 
@@ -459,7 +506,7 @@ mod tests {
         std::fs::write(docs.join("f.txt"), "   ").unwrap();
         let mut store = Store::create(&dir.path().join("store")).unwrap();
         let first = ingest(&mut store, &dir.path().join("docs"));
-        assert_eq!((first.files, first.pages, first.empty_pages, first.unchanged, first.passed_over), (3, 3, 1, 0, 1));
+        assert_eq!((first.files, first.pages, first.empty_pages, first.unchanged, first.passed_over.len()), (3, 3, 1, 0, 1));
         let failed: Vec<(&str, bool)> = first.failed.iter().map(|f| (f.file.rsplit('/').next().unwrap(), f.page.is_none())).collect();
         assert_eq!(failed, [("c.pdf", true), ("d.txt", true)]);
 
@@ -487,11 +534,63 @@ mod tests {
         let mut store = Store::create(&dir.path().join("store")).unwrap();
         let report = ingest(&mut store, &docs);
         assert_eq!((report.files, report.failed.len()), (4, 0), "{report:?}");
-        assert!(report.passed_over >= 1);
+        let socket: Vec<&PassedOver> = report.passed_over.iter().filter(|p| p.file.ends_with("s.txt")).collect();
+        assert!(!socket.is_empty() && socket[0].reason.contains("socket"), "{:?}", report.passed_over);
         let names: Vec<String> = store.files().unwrap().into_iter().map(|f| f.name.rsplit('/').next().unwrap().to_owned()).collect();
         assert_eq!(names, ["a\\xFE.txt", "a\\xFF.txt", "two\\x0Alines.txt", "合 同.txt"]);
         let error = run(&mut store, &IngestOptions { paths: vec![docs.join("s.txt")], ..Default::default() }, None, &mut |_| {}, &|| false);
         assert!(error.unwrap_err().to_string().contains("neither a file"));
+    }
+
+    #[test]
+    fn what_is_passed_over_or_gone_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let docs = dir.path().join("docs");
+        std::fs::create_dir_all(docs.join("sub")).unwrap();
+        for name in ["a.txt", "sub/合同.txt", "old.doc", "f.rtf", "g.csv", "noext", "given"] {
+            std::fs::write(docs.join(name), "text").unwrap();
+        }
+        std::fs::write(dir.path().join("docs2.txt"), "beside").unwrap();
+        // The store lies in the folder itself: its own files are no news.
+        let mut store = Store::create(&docs).unwrap();
+        let path = |name: &str| docs.join(name);
+        let short = |names: &[String]| names.iter().map(|n| n.split("docs/").nth(1).unwrap().to_owned()).collect::<Vec<_>>();
+        let options = |paths: Vec<PathBuf>| IngestOptions { paths, ..IngestOptions::default() };
+        let quiet = |store: &mut Store, paths| run(store, &options(paths), None, &mut |_| {}, &|| false).unwrap();
+        // A file without an ending, and one beside the folder, given by themselves.
+        let report = quiet(&mut store, vec![path("given"), dir.path().join("docs2.txt"), docs.clone()]);
+        let names: Vec<String> = report.passed_over.iter().map(|p| p.file.clone()).collect();
+        assert_eq!((report.files, short(&names)), (4, ["f.rtf", "g.csv", "noext", "old.doc"].map(str::to_owned).to_vec()));
+        assert!(report.passed_over[3].reason.contains(".docx") && report.gone.is_empty());
+
+        for name in ["sub/合同.txt", "given"] {
+            std::fs::remove_file(path(name)).unwrap();
+        }
+        std::fs::remove_file(dir.path().join("docs2.txt")).unwrap();
+        let report = quiet(&mut store, vec![docs.clone()]);
+        assert_eq!((report.files, short(&report.gone)), (1, vec!["given".to_owned(), "sub/合同.txt".into()]));
+        assert!(store.find("sub/合同.txt").is_ok(), "nothing is removed by itself");
+        assert!(quiet(&mut store, vec![path("a.txt")]).gone.is_empty());
+    }
+
+    #[test]
+    fn rich_text_is_refused_and_what_is_odd_is_noted() {
+        for name in ["f.rtf", "f.txt", "f"] {
+            let error = read(Path::new(name), b"{\\rtf1 hi}".to_vec(), &ReadOptions::default(), None, &|_| {}).unwrap_err().to_string();
+            assert!(error.contains("RTF") && error.contains(".docx"), "{error}");
+        }
+        let csv = read(Path::new("g.csv"), b"a,b\n1,2\n".to_vec(), &ReadOptions::default(), None, &|_| {}).unwrap();
+        assert!(csv.notes[0].contains("plain text"), "{:?}", csv.notes);
+        let noted = read(
+            Path::new("a.md"),
+            "---\ntitle: 合同\n---\n第一条 租金\u{3002}\n第二条".as_bytes()[..44].to_vec(),
+            &ReadOptions::default(),
+            None,
+            &|_| {},
+        );
+        let noted = noted.unwrap();
+        assert_eq!((noted.blocks.len(), noted.encoding.as_deref()), (1, Some("UTF-8")));
+        assert!(noted.notes[0].contains("1 line of metadata") && noted.notes[1].contains("1 character"), "{:?}", noted.notes);
     }
 
     #[test]

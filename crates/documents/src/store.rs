@@ -246,6 +246,18 @@ impl Store {
         rows.collect::<rusqlite::Result<_>>().map_err(|e| self.fail(e))
     }
 
+    /// The directory that the database lies in.
+    pub fn directory(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Names of all files, in order.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let mut statement = self.connection.prepare("SELECT name FROM files ORDER BY name").map_err(|e| self.fail(e))?;
+        let rows = statement.query_map([], |r| r.get(0)).map_err(|e| self.fail(e))?;
+        rows.collect::<rusqlite::Result<_>>().map_err(|e| self.fail(e))
+    }
+
     /// The file that a name stands for: the name as ingested, or an ending of it that only one file has, or the beginning of a hash.
     pub fn find(&self, name: &str) -> Result<FileRow> {
         let files = self.files()?;

@@ -24,7 +24,7 @@ fn with_documents() -> Bench {
 fn from_files_to_chunks() {
     let bench = with_documents();
     let report = bench.json(&["docs", "ingest", "in", "--store", "work", "--json"]);
-    assert_eq!(keys(&report), ["files", "pages", "ocr_pages", "empty_pages", "failed"]);
+    assert_eq!(keys(&report), ["files", "pages", "ocr_pages", "empty_pages", "failed", "passed_over", "gone"]);
     assert_eq!((&report["files"], &report["pages"]), (&3.into(), &3.into()));
     assert_eq!(keys(&report["failed"][0]), ["file", "page", "reason"]);
     assert_eq!((&report["failed"][0]["file"], &report["failed"][0]["page"]), (&"in/broken.pdf".into(), &serde_json::Value::Null));
@@ -76,6 +76,29 @@ fn from_files_to_chunks() {
     assert_eq!((&taint["rows"], &taint["labels"]), (&0.into(), &0.into()), "there is no store of labels");
     assert_eq!((&taint["runs"][0]["run"], &taint["runs"][0]["rows"]), (&"runs/a".into(), &1.into()));
     bench.refused(&["docs", "show", "lease.md", "--store", "work"], &["lease.md", "no such document", "docs list"]);
+}
+
+#[test]
+fn what_is_passed_over_gone_or_never_ends_is_told() {
+    let bench = with_documents();
+    bench.write("in/old.doc", b"\xD0\xCF\x11\xE0\0\0");
+    bench.write("in/noext", "text");
+    let report = bench.json(&["docs", "ingest", "in", "--store", "work", "--json"]);
+    assert_eq!(keys(&report["passed_over"][0]), ["file", "reason"]);
+    assert_eq!((&report["passed_over"][1]["file"], &report["gone"]), (&"in/old.doc".into(), &serde_json::json!([])));
+    std::fs::remove_file(bench.path("in/lease.md")).unwrap();
+    let said = bench.ok(&["docs", "ingest", "./in/", "--store", "work"]).out;
+    for words in ["in/old.doc: an old Word document: save it as .docx or PDF", "in/noext", "passed over (2)", "in/lease.md", "docs rm"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    bench.ok(&["docs", "rm", "in/lease.md", "--store", "work"]);
+    assert_eq!(bench.json(&["docs", "ingest", "in", "--store", "work", "--json"])["gone"], serde_json::json!([]));
+    bench.write("in/f.rtf", "{\\rtf1 hi}");
+    let refused = bench.run(&["docs", "ingest", "in/f.rtf", "--store", "other"]);
+    assert!(refused.code == Some(2) && refused.err.contains("in/f.rtf") && refused.err.contains("RTF"), "{}", refused.err);
+    // A pattern that is satisfied by nothing once looked for it for ever.
+    bench.write("clean.yaml", "steps:\n  - pii: {custom: [{name: x, pattern: '\\d*'}]}\n");
+    bench.refused(&["docs", "preview", "--store", "work", "--clean", "clean.yaml"], &["clean.yaml:2", "\"x\"", "empty text"]);
 }
 
 #[test]

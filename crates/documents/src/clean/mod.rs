@@ -194,7 +194,7 @@ impl Pipeline {
                     Some("share lies between 0 and 1, zone between 0 and 0.5".to_owned())
                 }
                 Step::Pii(pii) => {
-                    pii.custom.iter().find_map(|c| regex::Regex::new(&c.pattern).err().map(|e| format!("custom pattern {:?}: {e}", c.name)))
+                    pii.custom.iter().find_map(|c| pii::problem(&c.pattern).map(|e| format!("custom pattern {:?}: {e}", c.name)))
                 }
                 Step::Language(l) => {
                     let unknown = l.keep.iter().find(|k| !language::KNOWN.contains(&k.as_str()));

@@ -21,6 +21,17 @@ struct Mask {
     alone: bool,
 }
 
+/// Why a pattern of the user's cannot be used: it is no regular expression, or nothing satisfies it.
+pub(super) fn problem(pattern: &str) -> Option<String> {
+    match Regex::new(pattern) {
+        Err(e) => Some(e.to_string()),
+        Ok(regex) if regex.is_match("") => Some(format!(
+            "{pattern:?} matches the empty text, which cannot be masked; let it need a character at least (\\d+ in place of \\d*)"
+        )),
+        Ok(_) => None,
+    }
+}
+
 impl Masks {
     /// All kinds where none is named. Patterns that do not compile were refused by [`super::Pipeline::check`]; here they match nothing.
     pub(super) fn new(pii: &Pii) -> Self {
@@ -52,28 +63,35 @@ impl Masks {
     pub(super) fn find(&self, text: &str) -> Vec<Edit> {
         let mut out: Vec<Edit> = Vec::new();
         for mask in &self.masks {
+            // What earlier masks took, in order; matches of one mask never overlap.
+            let taken_before = out.len();
             let mut at = 0;
-            while let Some(found) = mask.pattern.find_at(text, at) {
-                at = found.end().max(found.start() + 1);
-                while !text.is_char_boundary(at) {
-                    at += 1;
+            while at <= text.len()
+                && let Some(found) = mask.pattern.find_at(text, at)
+            {
+                let next = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
+                if found.is_empty() {
+                    // Nothing to mask here (`\b`, which passes the check of the pipeline, finds only such places).
+                    at = next;
+                    continue;
                 }
                 let beside = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
                 let free =
                     !mask.alone || !(beside(text[..found.start()].chars().next_back()) || beside(text[found.end()..].chars().next()));
-                let taken = out.iter().any(|e| e.range.start < found.end() && found.start() < e.range.end);
-                if !found.is_empty() && free && !taken && (mask.holds)(found.as_str()) {
-                    out.push(Edit { range: found.range(), with: mask.placeholder.clone(), kind: mask.kind });
-                } else if !free || !(mask.holds)(found.as_str()) {
+                if !free || !(mask.holds)(found.as_str()) {
                     // A shorter match may begin inside one that does not hold.
-                    at = found.start() + text[found.start()..].chars().next().map_or(1, char::len_utf8);
+                    at = next;
+                    continue;
                 }
-                if at > text.len() {
-                    break;
+                let earlier = &out[..taken_before];
+                let near = earlier.partition_point(|e| e.range.end <= found.start());
+                if earlier.get(near).is_none_or(|e| e.range.start >= found.end()) {
+                    out.push(Edit { range: found.range(), with: mask.placeholder.clone(), kind: mask.kind });
                 }
+                at = found.end();
             }
+            out.sort_by_key(|e| e.range.start);
         }
-        out.sort_by_key(|e| e.range.start);
         out
     }
 }
@@ -134,6 +152,14 @@ mod tests {
         }
         let own = Pii { kinds: vec![PiiKind::Email], custom: vec![Custom { name: "contract".into(), pattern: "合同\\d+号".into() }] };
         assert_eq!(masked(&own, "合同88号 13812345678 a@b.co"), "[CONTRACT] 13812345678 [EMAIL]");
+    }
+
+    #[test]
+    fn patterns_that_match_nothing_end() {
+        for (pattern, want) in [(r"\d*", "a[X]好[X]"), (r"\b", "a12好34"), ("", "a12好34"), ("$", "a12好34"), ("好?", "a12[X]34")] {
+            let own = Pii { kinds: vec![PiiKind::Email], custom: vec![Custom { name: "x".into(), pattern: pattern.into() }] };
+            assert_eq!(masked(&own, "a12好34"), want, "{pattern}");
+        }
     }
 
     proptest! {

@@ -47,6 +47,32 @@ pub fn blocks(text: &str) -> Vec<Block> {
     out.blocks
 }
 
+/// Parts the metadata at the very beginning (YAML between lines of `---`) from the text; `None` where what stands there is text.
+pub fn front_matter(text: &str) -> (Option<&str>, &str) {
+    let Some(inner) = text.strip_prefix("---").and_then(|t| t.trim_start_matches([' ', '\t']).strip_prefix('\n')) else {
+        return (None, text);
+    };
+    let (mut at, mut keys) = (0, 0);
+    for line in inner.split_inclusive('\n') {
+        let bare = line.trim_end();
+        if matches!(bare, "---" | "...") {
+            return if keys > 0 { (Some(&inner[..at]), &inner[at + line.len()..]) } else { (None, text) };
+        }
+        let key = bare.split_once(':').is_some_and(|(key, value)| {
+            // The first key is one word, so that a sentence with a colon is none.
+            (keys > 0 || !key.contains(char::is_whitespace)) && !key.is_empty() && (value.is_empty() || value.starts_with([' ', '\t']))
+        });
+        keys += usize::from(key);
+        // Within the values: what is indented, entries of lists, their brackets; between them comments and nothing.
+        let part = bare.is_empty() || (keys > 0 && bare.starts_with([' ', '\t', '-', ']', '}'])) || bare.starts_with('#');
+        if !(key || part) {
+            break;
+        }
+        at += line.len();
+    }
+    (None, text)
+}
+
 struct Out {
     blocks: Vec<Block>,
     paragraph: String,
@@ -125,6 +151,27 @@ mod tests {
             (BlockKind::Paragraph, "尾"),
         ];
         assert_eq!(got, want.map(|(k, t)| (k, t.to_owned())));
+    }
+
+    #[test]
+    fn front_matter_is_told_from_text() {
+        for (text, matter, rest) in [
+            ("---\ntitle: 合同 \"x\"\ntags: [a, b]\n---\n# Head\n", Some("title: 合同 \"x\"\ntags: [a, b]\n"), "# Head\n"),
+            (
+                "--- \n# note\nlist:\n- a\n- b\nlong: >\n  folded\n\nx: {\n}\n...\nText",
+                Some("# note\nlist:\n- a\n- b\nlong: >\n  folded\n\nx: {\n}\n"),
+                "Text",
+            ),
+            ("---\nid: 1\ndate created: 2024\n---\n", Some("id: 1\ndate created: 2024\n"), ""),
+            ("---\nDear all: hello\n---\n", None, "---\nDear all: hello\n---\n"),
+            ("---\n\nSome text.\n\n---\nmore", None, "---\n\nSome text.\n\n---\nmore"),
+            ("---\ntitle: never closed\n\nText", None, "---\ntitle: never closed\n\nText"),
+            ("---\n---\nx", None, "---\n---\nx"),
+            ("text\n\n---\na: b\n---\n", None, "text\n\n---\na: b\n---\n"),
+            ("--- x\na: b\n---\n", None, "--- x\na: b\n---\n"),
+        ] {
+            assert_eq!(front_matter(text), (matter, rest));
+        }
     }
 
     proptest! {

@@ -11,6 +11,7 @@ pub mod markdown;
 pub mod office;
 pub mod pdf;
 pub mod plain;
+pub mod unread;
 
 /// Files above this size are refused: nothing that people write comes near it, and a reader may need several times as much memory.
 pub const MAX_FILE_BYTES: u64 = 2 << 30;
@@ -106,15 +107,15 @@ pub struct ReadOptions {
 /// # Errors
 /// Why it cannot be read.
 pub fn read_office(format: Format, path: &Path, bytes: &[u8]) -> Result<Extracted, DocumentError> {
-    let read = || match format {
-        Format::Xlsx => office::xlsx::blocks(bytes),
+    let read = match format {
+        Format::Xlsx => office::xlsx::read(bytes),
         _ => office::docx::blocks(bytes).map(|blocks| {
-            let page = PageInfo::unpaged(1, blocks.is_empty());
-            (blocks, vec![page])
+            let pages = vec![PageInfo::unpaged(1, blocks.is_empty())];
+            Extracted { pages, blocks, ..Extracted::default() }
         }),
     };
-    let (blocks, pages) = read().map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
-    Ok(Extracted { format: format.name().into(), pages, blocks, ..Extracted::default() })
+    let extracted = read.map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
+    Ok(Extracted { format: format.name().into(), ..extracted })
 }
 
 /// Reads a text-like file.
@@ -128,14 +129,26 @@ pub fn read_text_like(format: Format, path: &Path, bytes: &[u8], options: &ReadO
     };
     let decoded = decode::decode(bytes, declared.as_deref(), options.encoding.is_some())
         .map_err(|reason| DocumentError::Unreadable { path: path.to_path_buf(), reason })?;
+    let mut notes = Vec::new();
+    if let Some(reason) = unread::reason(path).filter(|_| Format::from_name(path).is_none()) {
+        notes.push(format!("read as plain text, marks and all, though its ending says: {reason}"));
+    }
     let blocks = match format {
         Format::Html => html::blocks(&decoded.text),
-        Format::Markdown => markdown::blocks(&decoded.text),
+        Format::Markdown => {
+            let (matter, rest) = markdown::front_matter(&decoded.text);
+            if let Some(matter) = matter {
+                let lines = matter.lines().count();
+                let lines = if lines == 1 { "1 line".to_owned() } else { format!("{lines} lines") };
+                notes.push(format!("left out of the text: {lines} of metadata at its beginning, between lines of `---`"));
+            }
+            markdown::blocks(rest)
+        }
         _ => plain::blocks(&decoded.text),
     };
-    let mut notes = Vec::new();
     if decoded.replaced > 0 {
-        notes.push(format!("{} bytes are no {} text and became U+FFFD; --encoding names another one", decoded.replaced, decoded.encoding));
+        let broken = if decoded.replaced == 1 { "1 character is".to_owned() } else { format!("{} characters are", decoded.replaced) };
+        notes.push(format!("{broken} no {} text and became U+FFFD; --encoding names another one", decoded.encoding));
     }
     Ok(Extracted {
         format: format.name().into(),

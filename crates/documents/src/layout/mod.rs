@@ -197,7 +197,7 @@ fn span(a: (f32, f32), b: (f32, f32)) -> BBox {
 /// Whether a space belongs between two characters that stand `gap` (in em) apart.
 ///
 /// Between characters of scripts without spaces there is none unless the gap is a character wide; between those and Latin letters
-/// typesetters put a quarter em that is no space either.
+/// typesetters put a quarter em that is no space either, unless a space is written there.
 pub(crate) fn space_between(before: char, after: char, gap: f32, seen: bool, loose: f32) -> bool {
     use crate::script::is_cjk;
     if before == ' ' || after == ' ' {
@@ -205,7 +205,7 @@ pub(crate) fn space_between(before: char, after: char, gap: f32, seen: bool, loo
     }
     match (wide(before), wide(after)) {
         (true, true) => gap > 0.8,
-        (true, false) | (false, true) if is_cjk(before) || is_cjk(after) => (seen && gap > 0.3) || gap > 0.45,
+        (true, false) | (false, true) if is_cjk(before) || is_cjk(after) => (seen && gap > 0.15) || gap > 0.45,
         _ => seen || gap > 0.13 + loose,
     }
 }
@@ -233,6 +233,8 @@ mod tests {
         assert!(space_between('a', 'b', 0.25, false, 0.0) && space_between('a', 'b', 0.05, true, 0.0));
         assert!(!space_between('a', 'b', 0.05, false, 0.0));
         assert!(!space_between('中', '文', 0.3, true, 0.0) && !space_between('中', 'a', 0.25, false, 0.0));
+        assert!(space_between('中', 'a', 0.25, true, 0.0) && space_between('1', '中', 0.25, true, 0.0));
+        assert!(!space_between('中', 'a', 0.05, true, 0.0), "a space without width");
         assert!(space_between('中', '文', 1.0, true, 0.0) && space_between('中', 'a', 0.5, true, 0.0));
     }
 }

@@ -31,6 +31,9 @@ pub struct Job {
     pub again: bool,
 }
 
+/// Files passed over, or gone, that a person is shown.
+const SHOWN: usize = 10;
+
 /// What became of the files.
 #[derive(Clone, Debug, Serialize)]
 #[serde(transparent)]
@@ -87,7 +90,14 @@ impl Report {
         match report.failed.first().filter(|_| report.files == 0) {
             Some(first) => Err(StageError::input(format!("{}: {}", first.file, first.reason))),
             None if report.files == 0 => Err(StageError::input_help(
-                "no documents were found",
+                match report.passed_over.first() {
+                    Some(first) => {
+                        let more = report.passed_over.len() - 1;
+                        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+                        format!("no documents were found; passed over was {}: {}{more}", first.file, first.reason)
+                    }
+                    None => "no documents were found".to_owned(),
+                },
                 "a directory is searched for the endings of known formats (pdf, docx, xlsx, html, md, txt, png, jpg, …)",
             )),
             None => Ok(()),
@@ -104,9 +114,6 @@ impl Report {
                 details.push(format!("{} {what}", count(n as u64)));
             }
         }
-        if r.passed_over > 0 {
-            details.push(format!("{} of unknown kinds passed over", plural(r.passed_over, "file")));
-        }
         if !details.is_empty() {
             let _ = write!(out, " ({})", details.join(", "));
         }
@@ -118,6 +125,24 @@ impl Report {
             }
             if r.failed.len() > 50 {
                 let _ = write!(out, "\n  and {} more; `docs list` shows all", r.failed.len() - 50);
+            }
+        }
+        if !r.passed_over.is_empty() {
+            let _ = write!(out, "\n\npassed over ({}):", r.passed_over.len());
+            for p in r.passed_over.iter().take(SHOWN) {
+                let _ = write!(out, "\n  {}: {}", p.file, p.reason);
+            }
+            if r.passed_over.len() > SHOWN {
+                let _ = write!(out, "\n  and {} more; --json names all", r.passed_over.len() - SHOWN);
+            }
+        }
+        if !r.gone.is_empty() {
+            let _ = write!(out, "\n\nno longer on the disk, still in the store ({}); `docs rm` removes them:", r.gone.len());
+            for name in r.gone.iter().take(SHOWN) {
+                let _ = write!(out, "\n  {name}");
+            }
+            if r.gone.len() > SHOWN {
+                let _ = write!(out, "\n  and {} more; --json names all", r.gone.len() - SHOWN);
             }
         }
         out

@@ -86,6 +86,7 @@ mod tests {
             ("steps:\n  - control\n  - pii: {kind: [email]}\n", vec!["clean.yaml:3", "kind"]),
             ("steps:\n  - language: {keep: [klingon]}\n", vec!["clean.yaml:2", "steps[0].language", "klingon"]),
             ("steps:\n  - pii: {custom: [{name: x, pattern: '('}]}\n", vec!["clean.yaml:2", "custom pattern \"x\""]),
+            ("steps:\n  - pii: {custom: [{name: x, pattern: '\\d*'}]}\n", vec!["clean.yaml:2", "pattern \"x\"", "empty text", "\\d+"]),
             ("step: []\n", vec!["clean.yaml:1", "step"]),
         ] {
             let error = of(yaml).unwrap_err();

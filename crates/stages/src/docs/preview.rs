@@ -8,7 +8,7 @@ use documents::clean::{Cleaner, Draft, Edit, Outcome, StepCount};
 use serde::Serialize;
 
 use super::pipeline;
-use crate::error::Result;
+use crate::error::{Result, StageError};
 use crate::human::{count, plural};
 use crate::progress::{Progress, Unit};
 
@@ -80,6 +80,9 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     let mut report = Report::default();
     progress.begin("cleaning", Some(files.len() as u64), 0, Unit::Files);
     for file in files.iter().filter(|f| f.failed.is_none()) {
+        if progress.cancelled() {
+            return Err(StageError::Stopped { help: Some("run the same command again".into()) });
+        }
         let mut seen = Draft::new(&store.blocks(file)?);
         let outcome = cleaner.clean(&file.name, seen.clone(), &store.pages(file)?);
         report.documents += 1;

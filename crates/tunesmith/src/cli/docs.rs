@@ -15,7 +15,9 @@ PDF, Word (docx), Excel (xlsx), pictures (PNG, JPEG, TIFF), HTML, Markdown and p
 text are recognised by Tesseract where it is installed (Debian: tesseract-ocr, tesseract-ocr-chi-sim). A file that cannot be read stops no other. A killed run goes
 on with the same command.
 
-JSON keys: files, pages, ocr_pages, empty_pages, failed [{file, page, reason}] (page is null for a whole file)")]
+JSON keys: files, pages, ocr_pages, empty_pages, failed [{file, page, reason}] (page is null for a whole file), passed_over
+[{file, reason}] (files of a folder that are no documents this program reads), gone [file] (files of the store that are no
+longer in the folders; docs rm removes them)")]
     Ingest(Ingest),
     /// List the files of a store with their pages and what could not be read
     #[command(after_help = "Example:

@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::Archive;
-use super::xml::{Event, walk};
+use super::xml::{Attributes, Event, walk};
 use crate::block::{Block, BlockKind, Link};
 use crate::table;
+
+/// Empty cells of a document that spans may make; beyond, cells stand one behind the other.
+const MAX_PADDING: usize = 1_000_000;
 
 /// Blocks of a Word document.
 ///
@@ -107,6 +110,10 @@ struct Builder<'s> {
     /// Paragraphs that are open: a text box has some inside another.
     open: Vec<Paragraph>,
     tables: Vec<Vec<Vec<String>>>,
+    /// Columns beyond its own that each open cell takes.
+    spans: Vec<usize>,
+    /// Empty cells that spans may still make.
+    padding: usize,
     counters: BTreeMap<String, usize>,
     in_text: bool,
     /// Depth of elements whose text does not count.
@@ -135,6 +142,8 @@ impl Builder<'static> {
             blocks: Vec::new(),
             open: Vec::new(),
             tables: Vec::new(),
+            spans: Vec::new(),
+            padding: MAX_PADDING,
             counters: BTreeMap::new(),
             in_text: false,
             skipped: 0,
@@ -146,6 +155,7 @@ impl Builder<'_> {
     fn reset(&mut self) {
         self.open.clear();
         self.tables.clear();
+        self.spans.clear();
         (self.in_text, self.skipped) = (false, 0);
     }
 
@@ -197,24 +207,34 @@ impl Builder<'_> {
                     table.push(Vec::new());
                 }
             }
+            // A row may begin some columns to the right.
+            Event::Open("gridBefore", attributes) => self.pad(spanned(&attributes)),
             Event::Open("tc", _) => {
+                self.spans.push(0);
                 if let Some(row) = self.tables.last_mut().and_then(|t| t.last_mut()) {
                     row.push(String::new());
                 }
             }
+            // A cell over several columns leaves the others empty: the next begins behind them.
             Event::Open("gridSpan", attributes) => {
-                // A cell over several columns leaves the others empty.
-                let more = attributes.get("val").and_then(|v| v.parse::<usize>().ok()).unwrap_or(1).clamp(1, 64) - 1;
-                if let Some(row) = self.tables.last_mut().and_then(|t| t.last_mut()) {
-                    let at = row.len().saturating_sub(1);
-                    (0..more).for_each(|_| row.insert(at, String::new()));
-                    if more > 0 {
-                        row.swap(at, at + more);
-                    }
+                if let Some(span) = self.spans.last_mut() {
+                    *span = spanned(&attributes).saturating_sub(1);
                 }
+            }
+            Event::Close("tc") => {
+                let more = self.spans.pop().unwrap_or(0);
+                self.pad(more);
             }
             Event::Close("tbl") => self.end_table(),
             _ => {}
+        }
+    }
+
+    /// So many empty cells more in the open row.
+    fn pad(&mut self, n: usize) {
+        if let Some(row) = self.tables.last_mut().and_then(|t| t.last_mut()).filter(|_| n <= self.padding) {
+            self.padding -= n;
+            row.resize(row.len() + n, String::new());
         }
     }
 
@@ -270,8 +290,50 @@ impl Builder<'_> {
         }
         match self.tables.last_mut().and_then(|t| t.last_mut()).and_then(|r| r.last_mut()) {
             // A table in a cell: its text.
-            Some(cell) => cell.push_str(&rows.concat().join(" ")),
+            Some(cell) => {
+                if !cell.is_empty() {
+                    cell.push(' ');
+                }
+                cell.push_str(&rows.concat().join(" "));
+            }
             None => self.blocks.push(Block::plain(BlockKind::Table, table::markdown(&rows), 1)),
         }
+    }
+}
+
+/// How many columns an attribute names, within reason.
+fn spanned(attributes: &Attributes<'_>) -> usize {
+    attributes.get("val").and_then(|v| v.parse().ok()).unwrap_or(1).min(64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(body: &str) -> Vec<String> {
+        let mut builder = Builder::new();
+        let document = format!("<w:document><w:body>{body}</w:body></w:document>");
+        walk(&document, &mut |event| builder.event(event)).unwrap();
+        builder.blocks.into_iter().map(|b| b.text).collect()
+    }
+
+    fn cell(properties: &str, text: &str) -> String {
+        format!("<w:tc><w:tcPr><w:tcW w:w=\"100\"/>{properties}</w:tcPr><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>")
+    }
+
+    #[test]
+    fn merged_cells_stand_in_their_first_column() {
+        let span = "<w:gridSpan w:val=\"2\"/>";
+        let inner = format!("<w:tbl><w:tr>{}{}</w:tr></w:tbl>", cell(span, "in1"), cell("", "in2"));
+        let rows = [
+            cell(span, "合并") + &cell("", "c"),
+            cell("", "a") + &cell("<w:vMerge w:val=\"restart\"/>", "down") + &cell("", "z"),
+            cell("", "d") + &cell("<w:vMerge/>", "") + &cell("", "f"),
+            format!("<w:trPr><w:gridBefore w:val=\"1\"/></w:trPr>{}", cell(span, "late")),
+            format!("<w:tc><w:tcPr>{span}</w:tcPr><w:p><w:r><w:t>outer</w:t></w:r></w:p>{inner}<w:p/></w:tc>{}", cell("", "end")),
+        ];
+        let table: String = rows.iter().map(|r| format!("<w:tr>{r}</w:tr>")).collect();
+        let want = "| 合并 |  | c |\n| --- | --- | --- |\n| a | down | z |\n| d |  | f |\n|  | late |  |\n| outer in1 in2 |  | end |";
+        assert_eq!(read(&format!("<w:tbl><w:tblPr/><w:tblGrid/>{table}</w:tbl>")), [want]);
     }
 }
