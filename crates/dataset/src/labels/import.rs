@@ -169,9 +169,7 @@ impl Import {
                 let text = read_text(&self.path, options.encoding.as_deref())?;
                 let file = file_name(&self.path);
                 let blocks = conll::blocks(&text, &file);
-                let scheme = options.scheme.unwrap_or_else(|| {
-                    conll::detect(blocks.iter().filter_map(|b| b.as_ref().ok()).flat_map(|b| b.sentences.iter().map(Vec::as_slice)))
-                });
+                let scheme = options.scheme.unwrap_or_else(|| conll::detect(blocks.iter().filter_map(|b| b.as_ref().ok())));
                 Box::new(ConllBlocks { blocks: blocks.into_iter(), scheme, options, keys })
             }
             Format::LabelStudio => Box::new(StudioTasks { rows: label_studio_rows(&self.path, &options)?.into_iter(), options, keys }),
@@ -194,7 +192,7 @@ impl Import {
                     delimiter: options.delimiter,
                     ..SourceEntry::default()
                 };
-                let rows = open_verbatim(&self.path, &entry)?;
+                let rows = open_verbatim(&self.path, &entry, options.text.as_deref().unwrap_or("text"))?;
                 Box::new(Streamed { rows, format: self.format, table, options, keys, tasks: Tasks::default() })
             }
         })

@@ -288,6 +288,7 @@ impl From<ExportFormat> for stages::label::Format {
 /// How CoNLL tags mark spans.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Scheme {
+    Io,
     Iob1,
     #[value(alias = "bio")]
     Iob2,
@@ -300,6 +301,7 @@ pub enum Scheme {
 impl From<Scheme> for stages::label::Scheme {
     fn from(scheme: Scheme) -> Self {
         match scheme {
+            Scheme::Io => Self::Io,
             Scheme::Iob1 => Self::Iob1,
             Scheme::Iob2 => Self::Iob2,
             Scheme::Ioe2 => Self::Ioe2,
