@@ -77,7 +77,21 @@ impl Node {
     pub fn parse(text: &str, source: &str) -> Result<Node, RecipeError> {
         let source: Arc<str> = source.into();
         let mut reader = Reader { parser: Parser::new_from_str(text), source, anchors: HashMap::new(), nodes: 0 };
-        reader.document()
+        reader.document().map_err(|error| match error {
+            // The parser has no words for it.
+            RecipeError::Syntax { place, reason } if reason.starts_with(" (column") => {
+                let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+                let tab = line.trim_start_matches([' ', '-']).starts_with('\t');
+                let what = if tab { "a tab cannot indent in YAML: use spaces" } else { "this is no YAML" };
+                RecipeError::Syntax { place, reason: format!("{what}{reason}") }
+            }
+            other => other,
+        })
+    }
+
+    /// Whether a document says nothing: blank lines, comments and `---`.
+    pub fn is_blank(text: &str) -> bool {
+        text.trim_start_matches('\u{feff}').lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
     }
 
     /// This node and all below it.

@@ -274,6 +274,7 @@ fn a_knowledge_base_proposes_and_people_dispose() {
     assert_eq!(again["precision"]["labels"]["runs"]["right"], 1);
     let (low, high) = (spans["low"].as_f64().unwrap(), spans["high"].as_f64().unwrap());
     assert!((low - 0.150).abs() < 1e-3 && (high - 0.850).abs() < 1e-3, "Wilson's interval of 2 of 4: {low} {high}");
-    bench.write("kb/relations.csv", "subject,relation,object\nBob,runs,1\n");
-    bench.refused(&distant, &["relations.csv:2: subject", "Bob"]);
+    bench.write("kb/relations.csv", "subject,relation,object\nBob,runs,1\n2,runs,1\n");
+    let lost = &bench.json(&distant)["lost"];
+    assert!(lost[0]["count"] == 1 && lost[0]["reason"].as_str().unwrap().contains("relations.csv:2: \"Bob\""), "{lost}");
 }
