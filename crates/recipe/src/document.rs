@@ -372,6 +372,17 @@ mod tests {
     }
 
     #[test]
+    fn a_tab_is_called_by_its_name() {
+        for text in ["a:\n\tb: 1\n", "a:\n  - b\n\t- c\n"] {
+            let error = Node::parse(text, "r.yaml").unwrap_err().to_string();
+            assert!(!error.contains(":  (") && !error.contains(": (column"), "{error}");
+        }
+        let error = Node::parse("labels: [a]\nrules:\n\t- {label: a}\n", "r.yaml").unwrap_err().to_string();
+        assert!(error.contains("r.yaml:3") && error.contains("a tab cannot indent in YAML: use spaces"), "{error}");
+        assert!(Node::is_blank("\u{feff}---\n# c\n\n") && !Node::is_blank("a: 1"));
+    }
+
+    #[test]
     fn every_key_knows_its_line() {
         let root = parse("# comment\nmodel: x\ndataset:\n  sources:\n    - source: a\n    - source: b\n      where: {s: 1}\n");
         assert_eq!(root.place_of("model").line, 2);

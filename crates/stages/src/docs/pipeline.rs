@@ -91,6 +91,7 @@ mod tests {
             ("steps:\n  - language: {keep: [klingon]}\n", vec!["clean.yaml:2", "steps[0].language", "klingon"]),
             ("steps:\n  - pii: {custom: [{name: x, pattern: '('}]}\n", vec!["clean.yaml:2", "custom pattern \"x\""]),
             ("step: []\n", vec!["clean.yaml:1", "step"]),
+            ("# nothing yet\n", vec!["clean.yaml: the file is empty", "`steps`"]),
         ] {
             let error = of(yaml).unwrap_err();
             assert!(words.iter().all(|w| error.contains(w)), "{error}");

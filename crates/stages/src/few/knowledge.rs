@@ -81,7 +81,7 @@ pub(super) fn load(path: &Path, encoding: Option<&str>) -> Result<(Knowledge, Ve
     let knowledge = build(lines, &mut skipped);
     let lost = skipped.list();
     if knowledge.entities.is_empty() {
-        let first = lost.first().map(|lost| format!(": {}", lost.reason)).unwrap_or_default();
+        let first = lost.iter().find(|lost| lost.what != "relations").map(|lost| format!(": {}", lost.reason)).unwrap_or_default();
         return Err(StageError::input_help(
             format!("{}: holds no entity{first}", path.display()),
             "rows of entities have `name`, `type`, `aliases` and if need be `id`; rows of relations `subject`, `relation`, `object`",
