@@ -36,7 +36,10 @@ pub fn conll(bytes: &[u8]) -> Outcome {
     use labels::conll::{Shape, blocks, detect, document, write};
     let Ok(text) = std::str::from_utf8(bytes) else { return 0 };
     let found = blocks(text, "fuzz");
-    let scheme = detect(found.iter().filter_map(|b| b.as_ref().ok()).flat_map(|b| b.sentences.iter().map(Vec::as_slice)));
+    let scheme = detect(found.iter().filter_map(|b| b.as_ref().ok()));
+    let whole = found.iter().all(Result::is_ok);
+    let kept: String = found.iter().filter_map(|b| b.as_ref().ok()).map(|b| b.raw.as_str()).collect();
+    assert!(!whole || found.is_empty() || kept == text, "every line is in a document");
     let bad: String = found.iter().filter_map(|b| b.as_ref().err()).take(3).map(ToString::to_string).collect();
     let mut numbers = vec![found.len(), scheme as usize];
     for block in found.into_iter().filter_map(Result::ok) {
@@ -47,7 +50,8 @@ pub fn conll(bytes: &[u8]) -> Outcome {
                 let (_, ranges) = label.span().expect("spans alone");
                 assert!(surface(&document.text, ranges).is_some());
             }
-            let _ = write(&document, document.statements.first(), Some(scheme), Shape::default(), &mut losses);
+            let again = write(&document, document.statements.first(), Some(scheme), Shape::default(), &mut losses);
+            assert!(document.statements.is_empty() || again == block.raw, "{scheme:?}: an untouched document is written as it was");
             numbers.push(document.statements.iter().map(|s| s.labels.len()).sum());
         }
         numbers.truncate(12);

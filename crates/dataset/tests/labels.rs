@@ -328,6 +328,83 @@ fn keys_of_a_person_survive_names_that_have_a_meaning() {
     assert_eq!(read(Format::Jsonl, &b).documents[0].meta, once[0].meta);
 }
 
+#[test]
+fn older_doccano_rows_keep_who_gave_which_label() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.jsonl");
+    fs::write(
+        &path,
+        concat!(
+            r#"{"id":1,"text":"Ann runs","annotations":[{"label":2,"start_offset":0,"end_offset":3,"user":1},{"label":"动","start_offset":4,"end_offset":8,"user":7}]}"#,
+            "\n",
+            r#"{"id":2,"text":"好","annotations":[{"label":2,"user":1},{"label":3,"user":1}]}"#,
+            "\n",
+            r#"{"id":3,"text":"a","annotations":[{"text":"一","user":1}]}"#,
+            "\n",
+            r#"{"id":4,"text":"a","annotations":[]}"#,
+            "\n",
+            r#"{"id":5,"text":"a","annotations":[{"rating":3}]}"#,
+            "\n"
+        ),
+    )
+    .unwrap();
+    let found = read(Format::Doccano, &path);
+    let who = |i: usize| found.documents[i].statements.iter().map(|s| s.author.name.as_str()).collect::<Vec<_>>();
+    assert_eq!((who(0), who(1), who(3).len()), (vec!["1", "7"], vec!["1"], 0));
+    assert_eq!(found.documents[0].statements[0].labels, [Label::new(Body::span("2", 0, 3))]);
+    assert_eq!(found.documents[0].statements[1].labels, [Label::new(Body::span("动", 4, 8))]);
+    assert_eq!(found.documents[1].statements[0].classes().collect::<Vec<_>>(), ["2", "3"]);
+    assert_eq!(found.documents[2].statements[0].labels[0].body, Body::Text { name: String::new(), text: "一".into() });
+    assert!(found.documents[..4].iter().all(|d| d.meta.is_empty()));
+    assert_eq!(found.bad, ["a.jsonl:5: annotations[0]: has neither a label nor a text"]);
+}
+
+#[test]
+fn one_object_with_lists_is_one_row() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    let row = r#"{"text":"Ann runs Acme","entities":[{"id":1,"label":"PER","start_offset":0,"end_offset":3},{"id":2,"label":"ORG","start_offset":9,"end_offset":13}],"relations":[{"id":1,"from_id":1,"to_id":2,"type":"runs"}]}"#;
+    fs::write(&path, row).unwrap();
+    assert_eq!(read(Format::Doccano, &path).documents[0].statements[0].labels.len(), 3);
+    fs::write(&path, row.replace("\"text\"", "\"正文\"")).unwrap();
+    let options = ReadOptions { text: Some("正文".into()), ..ReadOptions::default() };
+    assert_eq!(read_with(Format::Doccano, &path, &options).documents[0].statements[0].labels.len(), 3);
+}
+
+#[test]
+fn label_studio_rows_without_tasks_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.json");
+    let end = |who: u32, n: u32| {
+        format!(
+            r#""annotator":{who},"annotation_id":{n},"created_at":"2026-01-02T00:00:00Z","updated_at":"2026-01-02T00:00:00Z","lead_time":2.5"#
+        )
+    };
+    let rows = format!(
+        r#"[{{"text":"Ann 在 Acme","ref":"r1","id":7,"label":[{{"start":0,"end":3,"text":"Ann","labels":["PER"]}},{{"start":6,"end":10,"text":"Acme","labels":["ORG"]}}],"mood":"好",{}}},
+           {{"text":"Ann 在 Acme","ref":"r1","id":7,"mood":{{"choices":["a","b"]}},{}}},
+           {{"text":"x","id":8,"stars":[{{"rating":3}}],{}}}]"#,
+        end(1, 11),
+        end(2, 12),
+        end(1, 13)
+    );
+    fs::write(&path, rows).unwrap();
+    let found = read(Format::LabelStudio, &path);
+    assert_eq!((found.bad.len(), found.losses.is_empty()), (0, true), "{:?}", found.bad);
+    let documents = merged(&found.documents);
+    assert_eq!((documents.len(), documents[0].row.as_str(), &documents[0].meta["ref"]), (2, "7", &Value::from("r1")));
+    assert!(documents[0].meta.len() == 1 && documents[1].meta.is_empty());
+    let said = &documents[0].statements;
+    assert_eq!(said.iter().map(|s| s.author.name.as_str()).collect::<Vec<_>>(), ["1", "2"]);
+    let spans: Vec<_> = said[0].labels.iter().filter_map(Label::span).map(|(k, r)| (k, surface(&documents[0].text, r).unwrap())).collect();
+    assert_eq!(spans, [("PER", "Ann".into()), ("ORG", "Acme".into())]);
+    assert_eq!((said[0].classes().collect::<Vec<_>>(), said[1].classes().collect::<Vec<_>>()), (vec!["好"], vec!["a", "b"]));
+    assert_eq!(documents[1].statements[0].labels[0].body.kind(), "others", "kept, though there is no word for it");
+    let out = dir.path().join("b.json");
+    assert!(write(Format::LabelStudio, &out, &documents, WriteOptions::default()).is_empty());
+    assert_eq!(merged(&read(Format::LabelStudio, &out).documents)[0].statements.len(), 2);
+}
+
 /// Any text: emoji, combining marks, line ends of both kinds, Han.
 fn text() -> impl Strategy<Value = String> {
     "([a-c ]|😀|👩\u{200d}🚀|e\u{301}|你|好|\r\n|\n|\t|\"|,|;){1,16}"

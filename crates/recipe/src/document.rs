@@ -77,7 +77,21 @@ impl Node {
     pub fn parse(text: &str, source: &str) -> Result<Node, RecipeError> {
         let source: Arc<str> = source.into();
         let mut reader = Reader { parser: Parser::new_from_str(text), source, anchors: HashMap::new(), nodes: 0 };
-        reader.document()
+        reader.document().map_err(|error| match error {
+            // The parser has no words for it.
+            RecipeError::Syntax { place, reason } if reason.starts_with(" (column") => {
+                let line = text.lines().nth(place.line.saturating_sub(1)).unwrap_or_default();
+                let tab = line.trim_start_matches([' ', '-']).starts_with('\t');
+                let what = if tab { "a tab cannot indent in YAML: use spaces" } else { "this is no YAML" };
+                RecipeError::Syntax { place, reason: format!("{what}{reason}") }
+            }
+            other => other,
+        })
+    }
+
+    /// Whether a document says nothing: blank lines, comments and `---`.
+    pub fn is_blank(text: &str) -> bool {
+        text.trim_start_matches('\u{feff}').lines().map(str::trim).all(|line| line.is_empty() || line.starts_with('#') || line == "---")
     }
 
     /// This node and all below it.
@@ -355,6 +369,17 @@ mod tests {
         let json = parse("{a: 2e-4, b: 0x10, c: no, d: '1', e: ~, f: True, g: -3, h: 1.5, i: 1.2.3, j: +7, k: .5, l: 0o17}").to_json();
         let want = serde_json::json!({"a": 2e-4, "b": 16, "c": "no", "d": "1", "e": null, "f": true, "g": -3, "h": 1.5, "i": "1.2.3", "j": 7, "k": 0.5, "l": 15});
         assert_eq!(json, want);
+    }
+
+    #[test]
+    fn a_tab_is_called_by_its_name() {
+        for text in ["a:\n\tb: 1\n", "a:\n  - b\n\t- c\n"] {
+            let error = Node::parse(text, "r.yaml").unwrap_err().to_string();
+            assert!(!error.contains(":  (") && !error.contains(": (column"), "{error}");
+        }
+        let error = Node::parse("labels: [a]\nrules:\n\t- {label: a}\n", "r.yaml").unwrap_err().to_string();
+        assert!(error.contains("r.yaml:3") && error.contains("a tab cannot indent in YAML: use spaces"), "{error}");
+        assert!(Node::is_blank("\u{feff}---\n# c\n\n") && !Node::is_blank("a: 1"));
     }
 
     #[test]

@@ -151,10 +151,24 @@ fn rules_ask_classifiers_and_language_models() {
         ("texts: {neg: \" bad\", pos: \" good\"}", "texts: {neg: \" bad\"}", ["rules.yaml:6", "pos"]),
         ("threshold: 0.5", "threshold: 5", ["rules.yaml:6", "no probability"]),
         ("model:", "modle:", ["rules.yaml:1", "unknown key"]),
+        ("rules:\n", "balance: {neg: .7, pos: .7}\nrules:\n", ["rules.yaml:2: balance", "1 together, not 1.4"]),
+        ("rules:\n", "balance: {neg: .5, pos: .5, other: .1}\nrules:\n", ["rules.yaml:2: balance", "\"other\" is none of neg, pos"]),
+        ("  - {label: neg", "\t- {label: neg", ["rules.yaml:4", "a tab cannot indent in YAML"]),
     ] {
         bench.write("wrong.yaml", rules.replace(from, to).replace("rules.yaml", "wrong.yaml"));
         bench.refused(&["label", "weak", "rest.csv", "--rules", "wrong.yaml"], &[&words[0].replace("rules", "wrong"), words[1]]);
     }
+}
+
+#[test]
+fn a_rule_on_a_column_that_is_not_there_is_said_to_say_nothing() {
+    let bench = bench();
+    let rules = "rules:\n  - {label: pos, keywords: [wonderful]}\n  - {label: neg, keywords: [dull]}\n  - {name: 星, label: neg, column: stars, values: [1]}\n";
+    bench.write("rules.yaml", rules);
+    let ran = bench.ok(&["label", "weak", "rest.csv", "--rules", "rules.yaml", "--json"]);
+    let report = &ran.rows()[0];
+    assert_eq!((&report["missing_columns"], &report["functions"][2]["coverage"]), (&json!(["stars"]), &json!(0.0)), "{report}");
+    assert!(ran.err.contains("rule \"星\": no row has a column \"stars\""), "{}", ran.err);
 }
 
 #[test]
@@ -274,6 +288,7 @@ fn a_knowledge_base_proposes_and_people_dispose() {
     assert_eq!(again["precision"]["labels"]["runs"]["right"], 1);
     let (low, high) = (spans["low"].as_f64().unwrap(), spans["high"].as_f64().unwrap());
     assert!((low - 0.150).abs() < 1e-3 && (high - 0.850).abs() < 1e-3, "Wilson's interval of 2 of 4: {low} {high}");
-    bench.write("kb/relations.csv", "subject,relation,object\nBob,runs,1\n");
-    bench.refused(&distant, &["relations.csv:2: subject", "Bob"]);
+    bench.write("kb/relations.csv", "subject,relation,object\nBob,runs,1\n2,runs,1\n");
+    let lost = &bench.json(&distant)["lost"];
+    assert!(lost[0]["count"] == 1 && lost[0]["reason"].as_str().unwrap().contains("relations.csv:2: \"Bob\""), "{lost}");
 }

@@ -717,5 +717,53 @@ fn mistakes_are_named() {
     );
     bench.refused(&["label", "export", "csv", "--store", "store", "--output", "q", "--split", ".8,.1,.1"], &["label export jsonl --split"]);
     bench.refused(&["label", "export", "jsonl", "--store", "store", "--output", "q", "--split", ".8,.2"], &["three shares"]);
+    bench.refused(&["label", "export", "jsonl", "--store", "store", "--output", "q", "--split", ".8,.1,.2"], &["1 together, not 1.1"]);
+    let parts = bench.ok(&["label", "export", "jsonl", "--store", "store", "--output", "q", "--split", "1,1,2"]);
+    assert!(parts.err.contains("become the shares 0.25, 0.25 and 0.5"), "{}", parts.err);
     bench.refused(&["label", "undo", "77", "--store", "store"], &["no action 77"]);
+}
+
+#[test]
+fn what_cannot_be_read_at_all_is_refused() {
+    let bench = Bench::new();
+    // 好 in GB18030 under a header of ASCII.
+    bench.write("gb.csv", b"text,label\n\xba\xc3,pos\n");
+    bench.write("header.csv", "text,label\n");
+    bench.write("empty.csv", "");
+    bench.write("torn.jsonl", "{\"text\": \"a\n{\"text\"\n");
+    bench.write("images.jsonl", "{\"filename\": \"a.png\", \"label\": [\"cat\"]}\n");
+    for (format, file, words) in [
+        ("csv", "gb.csv", "--encoding gb18030"),
+        ("csv", "header.csv", "there is no row in it"),
+        ("csv", "empty.csv", "there is no row in it"),
+        ("jsonl", "torn.jsonl", "nothing at all could be read: not JSON"),
+        ("doccano", "images.jsonl", "nothing at all could be read: text: no such key"),
+    ] {
+        let ran = bench.run(&["label", "import", format, file, "--store", "store", "--json"]);
+        assert_eq!(ran.code, Some(2), "{file}: {}{}", ran.out, ran.err);
+        assert!(ran.err.contains(words), "{file}: {}", ran.err);
+        assert_eq!(ran.rows()[0]["documents"], 0, "what was found is said all the same");
+    }
+    let read = import(&bench, "csv", "gb.csv", &["--encoding", "gb18030"]);
+    assert_eq!((&read["documents"], &read["labels"]), (&json!(1), &json!(1)));
+    assert_eq!(import(&bench, "csv", "gb.csv", &["--encoding", "gb18030"])["documents"], 0, "what is there already is no mistake");
+}
+
+#[test]
+fn rows_of_a_table_are_told_apart_whatever_they_were() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("corpus/b")).unwrap();
+    for (name, text) in [("corpus/a", "Ann"), ("corpus/b/a", "李安")] {
+        bench.write(&format!("{name}.txt"), text);
+        bench.write(&format!("{name}.ann"), "");
+    }
+    bench.write("corpus/a.a1", "T1\tPER 0 3\tAnn\n");
+    let read = import(&bench, "brat", "corpus", &[]);
+    assert!(read["lost"][0]["reason"].as_str().unwrap().contains("BioNLP"), "{read}");
+    bench.write("c.csv", "id,text,label\n7,x,\n,y,a\n");
+    import(&bench, "csv", "c.csv", &[]);
+    export(&bench, "csv", "out.csv", &[]);
+    assert_eq!(String::from_utf8(bench.read("out.csv")).unwrap(), "id,text,label\na,Ann,\nb/a,李安,\n7,x,\n,y,a\n");
+    let own = import(&bench, "csv", "out.csv", &[]);
+    assert_eq!((&own["documents"], &own["labels"]), (&json!(0), &json!(0)), "our own export adds nothing: {own}");
 }

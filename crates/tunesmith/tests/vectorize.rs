@@ -67,6 +67,17 @@ fn a_classifier_is_trained_measured_asked_and_explained() {
 }
 
 #[test]
+fn white_space_at_the_ends_of_a_text_counts_among_characters() {
+    let bench = Bench::new();
+    let texts = ["  lead two", "trail  ", "\ttab in\n\n new", " 你好  世界 ", "plain"];
+    bench.write("spaces.jsonl", texts.iter().map(|t| format!("{}\n", serde_json::json!({"text": t}))).collect::<String>());
+    let args = ["--features", "bow", "--analyzer", "char", "--ngram-range", "1-3", "--min-df", "1", "--output-dir", "x", "--json"];
+    let fitted = bench.json(&[&["vectorize", "fit", "spaces.jsonl"], &args[..]].concat());
+    // CountVectorizer(analyzer="char", ngram_range=(1, 3)) of scikit-learn 1.x; of trimmed texts it would be 66.
+    assert_eq!(fitted["features"], 77, "{fitted}");
+}
+
+#[test]
 fn features_vectors_keywords_and_clusters() {
     let bench = bench();
     let fitted = bench.json(&["vectorize", "fit", "train.csv", "--output-dir", "features", "--json"]);

@@ -1,7 +1,8 @@
 //! Labels that a model gives to other rows, as more rows to learn from: self-training with calibrated thresholds (Yarowsky 1995),
 //! labels spread over a graph of neighbours (Zhou et al. 2004), and naive Bayes whose unknown labels are expected (Nigam et al. 2000).
 
-use vectorize::learn::calibrate::fit_calibrated;
+use vectorize::learn::calibrate::{fit_calibrated, temper, tempered};
+use vectorize::learn::folds::{out_of_fold, stratified};
 use vectorize::learn::{CalibrationMethod, Knn, NaiveBayes, Neighbours};
 use vectorize::{Features, Fitted, Learner};
 
@@ -27,7 +28,7 @@ pub struct Given {
     pub row: usize,
     /// The class.
     pub class: u32,
-    /// How probable the giver finds it.
+    /// How probable the giver finds it: never less than it finds any other class.
     pub confidence: f64,
 }
 
@@ -273,16 +274,19 @@ impl Learner for Expectation<'_> {
     }
 }
 
-/// Naive Bayes by expectation, and its labels of the unlabelled rows with confidences that were calibrated on labelled ones.
+/// Naive Bayes by expectation, and its labels of the unlabelled rows. The confidences are its own probabilities, which are far too sure,
+/// tempered on labelled rows that it had not seen: of all ways to calibrate the one that cannot contradict the labels.
 ///
 /// # Errors
 /// Rows that are negative in part; too few of a class to calibrate on.
 pub fn expectation(rows: Rows<'_>, folds: usize, seed: u64) -> Result<(Fitted, Vec<Given>)> {
     let learner = Expectation::new(rows.unlabelled);
     let model = learner.fit(rows.labelled, rows.y, None, rows.classes)?;
-    let judge = fit_calibrated(&learner, CalibrationMethod::Sigmoid, (rows.labelled, rows.y, None, rows.classes), folds, seed)?;
-    let (p, sure) = (model.predict_proba(rows.unlabelled), judge.predict_proba(rows.unlabelled));
-    let one = |row: usize| Given { row, class: p.best(row) as u32, confidence: sure.row(row)[p.best(row)] };
+    let fold_of = stratified(rows.y, None, folds, seed);
+    let unseen = out_of_fold(&learner, rows.labelled, rows.y, None, rows.classes, &fold_of)?;
+    let t = temper(&unseen.probabilities, rows.y);
+    let p = model.predict_proba(rows.unlabelled);
+    let one = |row: usize| Given { row, class: p.best(row) as u32, confidence: tempered(p.row(row), t)[p.best(row)] };
     Ok((model, (0..rows.unlabelled.rows()).map(one).collect()))
 }
 
@@ -326,7 +330,18 @@ mod tests {
         let (expected, all) = expectation(rows, 3, 42).unwrap();
         let expected = accuracy(&expected, &test, &asked_y);
         assert!(expected > alone + 0.05 && all.len() == 584, "{alone} {expected}");
-        assert!(all.iter().all(|g| (0.0..=1.0).contains(&g.confidence)));
+        let unsure = |given: &[Given]| given.iter().filter(|g| !(0.5..=1.0).contains(&g.confidence)).count();
+        assert_eq!((unsure(&all), unsure(&given), unsure(&spread)), (0, 0, 0), "no label is less likely than the other one");
+        // The words of one class among many more labels of the other: what is rare is still called by its own probability.
+        let skew: Vec<usize> = (0..100).filter(|i| i % 2 == 0 || i % 10 == 1).collect();
+        let (x_skew, y_skew) = (x.select(&skew), skew.iter().map(|&i| y[i]).collect::<Vec<u32>>());
+        let rare = Rows { labelled: &x_skew, y: &y_skew, unlabelled: &unlabelled, classes: 2 };
+        let (_, all) = expectation(rare, 3, 42).unwrap();
+        assert_eq!(unsure(&all), 0);
+        let right = all.iter().filter(|g| y[16 + g.row] == g.class).map(|g| g.confidence);
+        let wrong = all.iter().filter(|g| y[16 + g.row] != g.class).map(|g| g.confidence);
+        let mean = |c: Vec<f64>| c.iter().sum::<f64>() / c.len().max(1) as f64;
+        assert!(mean(right.collect()) > mean(wrong.collect()), "surer where it is right");
         let ones = given.iter().filter(|g| g.class == 1).count();
         assert!(ones.abs_diff(given.len() - ones) <= 1, "as balanced as the labelled rows");
     }

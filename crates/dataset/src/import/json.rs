@@ -53,8 +53,9 @@ impl Iterator for JsonLines {
     }
 }
 
-/// A `.json` file: an array of objects, an object that holds one, one object, or (as many are named) JSON lines.
-pub(super) fn document(mut opened: Opened) -> Result<BoxedRows, Error> {
+/// A `.json` file: an array of objects, an object that holds one, one object, or (as many are named) JSON lines. An object with a text
+/// under one of `own` is a row itself, whatever lists it holds.
+pub(super) fn document(mut opened: Opened, own: &[&str]) -> Result<BoxedRows, Error> {
     let mut bytes = Vec::new();
     opened.input.read_to_end(&mut bytes).map_err(|e| Error::io(opened.path.to_path_buf(), e))?;
     // JSON lines: the first line is a whole object and more than white space follows it.
@@ -84,7 +85,9 @@ pub(super) fn document(mut opened: Opened) -> Result<BoxedRows, Error> {
         Some(b'{') => {
             let keys: BTreeMap<String, &RawValue> = parse(&opened, text)?;
             let lists: Vec<_> = keys.iter().filter(|(_, raw)| of_objects(raw.get())).collect();
+            let is_row = own.iter().any(|key| keys.get(*key).is_some_and(|raw| raw.get().starts_with('"')));
             match lists[..] {
+                _ if is_row => vec![object(&opened, 1, text)],
                 [] => vec![object(&opened, 1, text)],
                 // One row of a conversational shape, not a table under the key "messages".
                 [(key, _)] if matches!(key.as_str(), "messages" | "conversations" | "conversation") => vec![object(&opened, 1, text)],
@@ -165,6 +168,8 @@ mod tests {
             assert_eq!((rows.as_slice(), bad.len()), (want.as_slice(), 0), "{text}");
         }
         assert_eq!(read("a.json", "{\n\"text\": \"a\"\n}", &SourceEntry::default()).0, [(1, json!({"text": "a"}))]);
+        let own = r#"{"text": "李安", "entities": [{"start": 0}], "relations": [{"from": 1}]}"#;
+        assert_eq!(read("a.json", own, &SourceEntry::default()).0, [(1, serde_json::from_str(own).unwrap())], "a row with lists");
         let chat = r#"{"messages": [{"role": "user", "content": "hi"}]}"#;
         assert_eq!(read("a.json", chat, &SourceEntry::default()).0.len(), 1);
         assert_eq!(read("a.json", "", &SourceEntry::default()).0.len(), 0);

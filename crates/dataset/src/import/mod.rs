@@ -108,12 +108,12 @@ impl Opened {
 
 /// Opens one file. Of `entry` only what says how to read counts (`format`, `encoding`, `delimiter`, `header`, `sample_by`).
 pub fn open(path: &Path, entry: &SourceEntry) -> Result<Rows, Error> {
-    open_as(path, entry, false)
+    open_as(path, entry, false, "text")
 }
 
-/// As [`open`]; line ends within a table's cells stay what they are, since labels count characters.
-pub(crate) fn open_verbatim(path: &Path, entry: &SourceEntry) -> Result<Rows, Error> {
-    open_as(path, entry, true)
+/// As [`open`]; line ends within a table's cells stay what they are, since labels count characters. `text` is the key of the texts.
+pub(crate) fn open_verbatim(path: &Path, entry: &SourceEntry, text: &str) -> Result<Rows, Error> {
+    open_as(path, entry, true, text)
 }
 
 /// A stream of UTF-8; the inner error is a name that is no encoding.
@@ -121,7 +121,7 @@ pub(crate) fn utf8(input: File, encoding: Option<&str>) -> std::io::Result<Resul
     Ok(decode::utf8(input, encoding)?.map(|(input, _)| input))
 }
 
-fn open_as(path: &Path, entry: &SourceEntry, verbatim: bool) -> Result<Rows, Error> {
+fn open_as(path: &Path, entry: &SourceEntry, verbatim: bool, text: &str) -> Result<Rows, Error> {
     let mut input = File::open(path).map_err(|e| Error::io(path, e))?;
     if input.metadata().map_err(|e| Error::io(path, e))?.is_dir() {
         return Err(Error::file(path, 1, "is a directory; name the file in it"));
@@ -155,7 +155,7 @@ fn open_as(path: &Path, entry: &SourceEntry, verbatim: bool) -> Result<Rows, Err
             delimiter = Some(separator);
             Box::new(rows)
         }
-        FileFormat::Json => json::document(opened)?,
+        FileFormat::Json => json::document(opened, &["text", text])?,
         FileFormat::Jsonl => Box::new(json::lines(opened, 0)),
         FileFormat::Text => plain::rows(opened, entry.sample_by.unwrap_or_default()),
         FileFormat::Parquet => unreachable!("returned above"),

@@ -99,6 +99,10 @@ impl Columns {
             let text = self.text.clone();
             self.add(&text);
         }
+        if document.id.is_some() {
+            let id = self.id.clone();
+            self.add(&id);
+        }
         if current.is_some() && !self.labelled {
             self.labelled = true;
             let label = self.label.clone();

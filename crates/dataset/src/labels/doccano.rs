@@ -84,6 +84,13 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, table: bool) -
             labels.push(relation(item).ok_or_else(|| row.bad(format!("relations[{i}]"), "needs from_id, to_id and type"))?);
         }
     }
+    let others = match row.fields.get("annotations") {
+        Some(Value::Array(_)) => by_user(&row, options)?,
+        _ => Vec::new(),
+    };
+    if !others.is_empty() || row.fields.get("annotations").is_some_and(|list| list.as_array().is_some_and(Vec::is_empty)) {
+        row.fields.shift_remove("annotations");
+    }
     let mut fields = Map::new();
     if !forms.is_empty() {
         fields.insert("forms".into(), forms.into());
@@ -95,10 +102,43 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, table: bool) -
         statement.native = Native::new(Format::Doccano, fields);
         statements.push(statement);
     }
+    statements.extend(others);
     let meta = std::mem::take(&mut row.fields);
     let native = (text_key != "text").then(|| json!({"text_key": text_key}).as_object().cloned().unwrap_or_default());
     let native = native.and_then(|fields| Native::new(Format::Doccano, fields));
     Ok(Document { row: keys.key(id.as_ref(), row.line), id, text, meta, native, statements, ..Document::default() })
+}
+
+/// The list of older exports: each label with the number of who gave it, and the label's number instead of its name.
+fn by_user(row: &Row, options: &ReadOptions) -> Result<Vec<Statement>, BadRow> {
+    let mut statements: Vec<(String, Statement)> = Vec::new();
+    for (i, item) in row.fields.get("annotations").and_then(Value::as_array).into_iter().flatten().enumerate() {
+        let bad = |why: String| row.bad(format!("annotations[{i}]"), why);
+        let Value::Object(fields) = item else { return Err(bad("is no object with a label".into())) };
+        let mut label = match fields.get("label").and_then(scalar) {
+            Some(_) if ["start_offset", "end_offset", "start", "end"].iter().any(|key| fields.contains_key(*key)) => {
+                entity(fields).map_err(bad)?
+            }
+            Some(name) => Label::new(Body::class(name)),
+            None => match fields.get("text").and_then(Value::as_str) {
+                Some(text) => Label::new(Body::Text { name: String::new(), text: text.to_owned() }),
+                None => return Err(bad("has neither a label nor a text".into())),
+            },
+        };
+        label.native.shift_remove("user");
+        let user = fields.get("user").and_then(scalar).unwrap_or_default();
+        let at = statements.iter().position(|(name, _)| *name == user).unwrap_or_else(|| {
+            let mut statement = options.statement(Vec::new());
+            statement.place = Some(row.line as u64);
+            if !user.is_empty() {
+                statement.author.name.clone_from(&user);
+            }
+            statements.push((user, statement));
+            statements.len() - 1
+        });
+        statements[at].1.labels.push(label);
+    }
+    Ok(statements.into_iter().map(|(_, statement)| statement).collect())
 }
 
 /// How a key held its labels: `["label", "list"]`, `["cats", "one"]`, `["entities", "triples"]`, …

@@ -49,6 +49,8 @@ pub struct Writer {
     names: BTreeSet<String>,
     last: Option<String>,
     written: usize,
+    /// What has to stand before another document of CoNLL.
+    gap: &'static str,
     /// What the format could not say.
     pub losses: Losses,
 }
@@ -109,7 +111,7 @@ impl Writer {
         };
         let path = path.to_owned();
         let (columns, shape, rows, names, losses) = (Columns::default(), Shape::default(), Vec::new(), BTreeSet::new(), Losses::default());
-        Ok(Writer { format, kind, path, out, options, columns, shape, rows, names, last: None, written: 0, losses })
+        Ok(Writer { format, kind, path, out, options, columns, shape, rows, names, last: None, written: 0, gap: "", losses })
     }
 
     /// Whether [`Writer::see`] must be told of every document before the first is written: a table needs its columns, CoNLL one layout.
@@ -156,7 +158,11 @@ impl Writer {
                 format!("{}{task}", if self.written == 0 { "[\n" } else { ",\n" })
             }
             Kind::Lines => match self.format {
-                Format::Conll => conll::write(document, current, self.options.scheme, self.shape, losses),
+                Format::Conll => {
+                    let lines = conll::write(document, current, self.options.scheme, self.shape, losses);
+                    let gap = std::mem::replace(&mut self.gap, conll::gap(&lines));
+                    format!("{gap}{lines}")
+                }
                 Format::Doccano => serde_json::Value::Object(doccano::write(document, current, losses)).to_string() + "\n",
                 _ => serde_json::Value::Object(jsonl::write(document, current, self.options.detail)).to_string() + "\n",
             },

@@ -169,9 +169,7 @@ impl Import {
                 let text = read_text(&self.path, options.encoding.as_deref())?;
                 let file = file_name(&self.path);
                 let blocks = conll::blocks(&text, &file);
-                let scheme = options.scheme.unwrap_or_else(|| {
-                    conll::detect(blocks.iter().filter_map(|b| b.as_ref().ok()).flat_map(|b| b.sentences.iter().map(Vec::as_slice)))
-                });
+                let scheme = options.scheme.unwrap_or_else(|| conll::detect(blocks.iter().filter_map(|b| b.as_ref().ok())));
                 Box::new(ConllBlocks { blocks: blocks.into_iter(), scheme, options, keys })
             }
             Format::LabelStudio => Box::new(StudioTasks { rows: label_studio_rows(&self.path, &options)?.into_iter(), options, keys }),
@@ -194,7 +192,7 @@ impl Import {
                     delimiter: options.delimiter,
                     ..SourceEntry::default()
                 };
-                let rows = open_verbatim(&self.path, &entry)?;
+                let rows = open_verbatim(&self.path, &entry, options.text.as_deref().unwrap_or("text"))?;
                 Box::new(Streamed { rows, format: self.format, table, options, keys, tasks: Tasks::default() })
             }
         })
@@ -319,6 +317,8 @@ struct BratFiles {
     root: PathBuf,
     names: std::vec::IntoIter<String>,
     others: usize,
+    /// Files of the BioNLP shared tasks.
+    split: usize,
     options: ReadOptions,
 }
 
@@ -333,7 +333,7 @@ impl BratFiles {
             (path.parent().unwrap_or(Path::new("")).to_owned(), vec![path.to_owned()])
         };
         files.sort();
-        let mut others = 0;
+        let (mut others, mut split) = (0, 0);
         let mut names: Vec<String> = Vec::new();
         for file in files {
             let known = file.extension().is_some_and(|e| e == "ann" || e == "txt");
@@ -341,6 +341,8 @@ impl BratFiles {
             if known {
                 let parts: Vec<String> = relative.with_extension("").iter().map(|p| p.to_string_lossy().into_owned()).collect();
                 names.push(parts.join("/"));
+            } else if file.extension().is_some_and(|e| e == "a1" || e == "a2") {
+                split += 1;
             } else {
                 others += 1;
             }
@@ -350,7 +352,7 @@ impl BratFiles {
         if names.is_empty() {
             return Err(Error::file(path, 1, "there is no .txt with an .ann beside it here: this is no brat collection"));
         }
-        Ok(BratFiles { root, names: names.into_iter(), others, options })
+        Ok(BratFiles { root, names: names.into_iter(), others, split, options })
     }
 
     fn read(&self, name: &str, losses: &mut Losses) -> Result<Document, BadRow> {
@@ -382,6 +384,8 @@ impl BratFiles {
 impl RawRows for BratFiles {
     fn next(&mut self, losses: &mut Losses) -> Option<Result<Document, RowError>> {
         losses.add("files", std::mem::take(&mut self.others), "neither .txt nor .ann (settings of brat are not read)");
+        let split = "BioNLP shared task: entities in .a1, events in .a2; `cat X.a1 X.a2 > X.ann` makes one file of both";
+        losses.add("files", std::mem::take(&mut self.split), split);
         let name = self.names.next()?;
         Some(self.read(&name, losses).map_err(RowError::Bad))
     }

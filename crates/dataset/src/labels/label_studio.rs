@@ -1,5 +1,7 @@
 //! Label Studio's JSON: tasks with annotations (one an annotator) and predictions of models.
 //!
+//! JSON-MIN, a flat row for each annotation, is read too; it leaves relations and predictions out itself.
+//!
 //! Cancelled annotations say nothing and are kept. Results that this model has no word for (ratings, taxonomies, pairwise choices) are
 //! kept whole; so are relations whose ends are not there, which are counted as lost.
 
@@ -7,7 +9,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use super::import::{Keys, ReadOptions};
+use super::import::{Keys, LabelsAre, ReadOptions};
 use super::{
     Answer, Author, AuthorKind, Body, Document, Format, Label, Losses, Native, Statement, Surface, fresh_id, native_of, offset, scalar,
     surface,
@@ -17,6 +19,15 @@ use crate::import::Row;
 
 /// The document that a task is.
 pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, losses: &mut Losses) -> Result<Document, BadRow> {
+    if !row.fields.contains_key("data") && ["annotation_id", "lead_time"].iter().any(|key| row.fields.contains_key(*key)) {
+        let task = Row { fields: task_of_min(row.fields, options), file: row.file, line: row.line };
+        let mut document = read(task, options, keys, losses)?;
+        // Rows of a task have its id: they are one document.
+        if let Some(id) = document.id.as_ref().and_then(scalar) {
+            document.row = id;
+        }
+        return Ok(document);
+    }
     let mut data = match row.fields.shift_remove("data") {
         Some(Value::Object(data)) => data,
         Some(_) => return Err(row.bad("data", "is no object")),
@@ -71,6 +82,67 @@ pub fn read(mut row: Row, options: &ReadOptions, keys: &mut Keys, losses: &mut L
     };
     let native = Native::new(Format::LabelStudio, row.fields);
     Ok(Document { row: keys.key(id.as_ref(), row.line), id, text, source, meta: data, native, statements, ..Document::default() })
+}
+
+/// The task that a flat row of JSON-MIN is. Its keys are the task's data, `id`, what was said, and from `annotator` on who said it and
+/// when; of a list of regions and of objects that is clear without their order, too.
+fn task_of_min(fields: Map<String, Value>, options: &ReadOptions) -> Map<String, Value> {
+    let mut task = Map::new();
+    let (mut data, mut annotation, mut results) = (Map::new(), Map::new(), Vec::new());
+    let ordered = fields.contains_key("id");
+    let mut after_id = false;
+    for (key, value) in fields {
+        match key.as_str() {
+            "id" => {
+                after_id = true;
+                task.insert(key, value);
+            }
+            "annotator" => {
+                after_id = false;
+                annotation.insert("completed_by".into(), value);
+            }
+            "annotation_id" => {
+                annotation.insert("id".into(), value);
+            }
+            "created_at" | "updated_at" | "lead_time" | "agreement" => {
+                annotation.insert(key, value);
+            }
+            _ => {
+                let regions = value.as_array().is_some_and(|l| l.iter().any(|i| i.get("labels").is_some() || i.get("choices").is_some()));
+                let said = ordered && after_id || regions || value.get("choices").is_some() || options.label.as_ref() == Some(&key);
+                if said {
+                    results.extend(results_of_min(&key, value, options));
+                } else {
+                    data.insert(key, value);
+                }
+            }
+        }
+    }
+    annotation.insert("result".into(), results.into());
+    task.insert("data".into(), data.into());
+    task.insert("annotations".into(), json!([annotation]));
+    task
+}
+
+/// What JSON-MIN has under the name of a control: one text, or a value, or a list of both.
+fn results_of_min(name: &str, value: Value, options: &ReadOptions) -> Vec<Value> {
+    let items = match value {
+        Value::Array(items) => items,
+        Value::Null => Vec::new(),
+        one => vec![one],
+    };
+    let result = |(i, item): (usize, Value)| {
+        let (kind, value) = match item {
+            Value::String(text) if options.labels_are == LabelsAre::Texts => ("textarea", json!({"text": [text]})),
+            Value::String(text) => ("choices", json!({"choices": [text]})),
+            item if item.get("labels").is_some() => ("labels", item),
+            item if item.get("choices").is_some() => ("choices", item),
+            item if item.get("text").is_some_and(Value::is_array) => ("textarea", item),
+            item => ("other", item),
+        };
+        json!({"id": format!("{name}-{}", i + 1), "from_name": name, "to_name": "text", "type": kind, "value": value})
+    };
+    items.into_iter().enumerate().map(result).collect()
 }
 
 /// Where in the annotation, and why it cannot be used.

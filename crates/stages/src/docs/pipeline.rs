@@ -38,6 +38,10 @@ pub fn load(name: &str) -> Result<Pipeline> {
     let text = std::fs::read_to_string(path).map_err(|e| {
         StageError::input_help(format!("{name}: cannot read this pipeline: {e}"), "--clean takes a YAML file, 'default' or 'none'")
     })?;
+    if recipe::Node::is_blank(&text) {
+        let help = "a list of `steps`; --clean none cleans nothing, and `docs preview` shows what the default does";
+        return Err(StageError::input_help(format!("{name}: the file is empty; a pipeline needs `steps`"), help));
+    }
     let root = recipe::Node::parse(&text, name)?;
     let mut value = root.to_json();
     if let Some(steps) = value.get_mut("steps").and_then(Value::as_array_mut) {
@@ -88,6 +92,7 @@ mod tests {
             ("steps:\n  - pii: {custom: [{name: x, pattern: '('}]}\n", vec!["clean.yaml:2", "custom pattern \"x\""]),
             ("steps:\n  - pii: {custom: [{name: x, pattern: '\\d*'}]}\n", vec!["clean.yaml:2", "pattern \"x\"", "empty text", "\\d+"]),
             ("step: []\n", vec!["clean.yaml:1", "step"]),
+            ("# nothing yet\n", vec!["clean.yaml: the file is empty", "`steps`"]),
         ] {
             let error = of(yaml).unwrap_err();
             assert!(words.iter().all(|w| error.contains(w)), "{error}");

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ::annotate::Store;
 use ::annotate::methods::distant::{KIND, Matcher, Precision, Review, Within, review};
 use dataset::labels::export::{WriteOptions, Writer};
-use dataset::labels::{Author, Body, Document, Format, Label, Statement};
+use dataset::labels::{Author, Body, Document, Format, Label, Lost, Statement};
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,6 +24,8 @@ use crate::vectorize::table::{DataChoice, Labels, read};
 pub struct Job {
     /// The knowledge base.
     pub knowledge: PathBuf,
+    /// The knowledge base's character encoding, where it is no UTF-8; the data's, if not given.
+    pub encoding: Option<String>,
     /// Rows, or a store's documents.
     pub data: DataChoice,
     /// Relations may reach over a whole document, not a sentence only.
@@ -41,6 +43,8 @@ pub struct Report {
     pub names: usize,
     /// Relations of the knowledge base.
     pub facts: usize,
+    /// What of the knowledge base could not be used.
+    pub lost: Vec<Lost>,
     /// Documents looked at.
     pub documents: usize,
     /// Documents with a candidate.
@@ -81,13 +85,14 @@ impl Report {
 /// # Errors
 /// A knowledge base, data or a store that cannot be used.
 pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) -> Result<Report> {
-    let knowledge = load(&job.knowledge)?;
+    let (knowledge, lost) = load(&job.knowledge, job.encoding.as_deref().or(job.data.encoding.as_deref()))?;
     let matcher = Matcher::new(&knowledge, if job.across_sentences { Within::Document } else { Within::Sentence })?;
     let name = job.knowledge.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut report = Report {
         entities: knowledge.entities.len(),
         names: knowledge.entities.iter().map(|e| e.names.len()).sum(),
         facts: knowledge.facts.len(),
+        lost,
         documents: 0,
         matched: 0,
         entities_found: 0,
@@ -172,6 +177,9 @@ impl Report {
             plural(self.facts, "relation"),
             count(self.entities_found as u64)
         );
+        for lost in &self.lost {
+            let _ = write!(out, "\npassed over {} {}: {}", count(lost.count as u64), lost.what, lost.reason);
+        }
         let _ = write!(out, "\ncandidates in {} of {}", count(self.matched as u64), plural(self.documents, "document"));
         let kinds = self.spans.iter().map(|(l, n)| ("span", l, n)).chain(self.relations.iter().map(|(l, n)| ("relation", l, n)));
         let width = kinds.clone().map(|(_, l, _)| l.chars().count()).max().unwrap_or(0).max(5);

@@ -89,6 +89,9 @@ fn texts(node: &Node, field: &str) -> Result<Vec<String>> {
 /// Reads a file of rules. Paths in it are seen from its own directory.
 pub(super) fn load(path: &Path) -> Result<Rules> {
     let source = std::fs::read_to_string(path).map_err(|e| StageError::input(format!("{}: {e}", path.display())))?;
+    if Node::is_blank(&source) {
+        return Err(StageError::input(format!("{}: the file is empty; there is no rule in it", path.display())));
+    }
     let document = Node::parse(&source, &path.display().to_string())?;
     for entry in document.entries() {
         if !["labels", "rules", "balance", "model"].contains(&entry.key.as_str()) {
@@ -126,6 +129,14 @@ pub(super) fn load(path: &Path) -> Result<Rules> {
             let sum: f64 = shares.iter().sum();
             if shares.iter().any(|s| *s <= 0.0) || sum <= 0.0 {
                 return Err(wrong(node, "balance", "every share is above 0"));
+            }
+            if let Some(entry) = node.entries().iter().find(|e| !labels.contains(&e.key)) {
+                let reason = format!("{:?} is none of {}", entry.key, labels.join(", "));
+                return Err(StageError::input(format!("{}: balance: {reason}", entry.place)));
+            }
+            // Thirds are rarely written out.
+            if (sum - 1.0).abs() > 0.015 {
+                return Err(wrong(node, "balance", format!("the shares of all labels are 1 together, not {}", (sum * 1e4).round() / 1e4)));
             }
             Some(shares.into_iter().map(|s| s / sum).collect())
         }

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 use annotate::methods::active::accuracy;
+use annotate::methods::rules::{Rule, Test};
 use annotate::methods::weak::{FunctionStats, LabelModel, Votes, majority, table};
 use dataset::labels::AuthorKind;
 use serde::Serialize;
@@ -59,6 +60,9 @@ pub struct Report {
     /// Accuracy on `--test` of the classifier that learned from the probabilistic labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end_model_accuracy: Option<f64>,
+    /// Columns that rules ask for and no row has: those rules say nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing_columns: Vec<String>,
     /// The file of labels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub output: Option<PathBuf>,
@@ -134,6 +138,17 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
     let rules = load(&job.rules)?;
     let rows = read(environment, &job.learning.data, Labels::Optional, progress)?;
     let k = rules.labels.len();
+    let mut missing_columns: Vec<String> = Vec::new();
+    for function in &rules.functions {
+        if let Function::Rule(Rule { name, test: Test::Equals { column, .. }, .. }) = function
+            && !rows.fields.iter().any(|fields| fields.contains_key(column))
+        {
+            progress.warn(&format!("{}: rule {name:?}: no row has a column {column:?}; the rule says nothing", job.rules.display()));
+            if !missing_columns.contains(column) {
+                missing_columns.push(column.clone());
+            }
+        }
+    }
     let votes = votes(environment, &rules, &rows, progress)?;
     let model = LabelModel::fit(&votes, rules.balance.as_deref());
     let p = model.probabilities(&votes);
@@ -186,6 +201,7 @@ pub fn run(environment: &Environment, job: &Job, progress: &mut dyn Progress) ->
         labels: rules.labels,
         functions,
         end_model_accuracy,
+        missing_columns,
         output: job.output.clone(),
         store,
     })

@@ -105,7 +105,8 @@ fn whole(job: &Job, store: &mut Store, doubles: &Duplicates, progress: &mut dyn 
     let mut writer = Writer::create(job.format, &job.output, options)?;
     let mut report = Report { output: job.output.clone(), ..Report::default() };
     if writer.looks_ahead() {
-        store.each(&mut |entry| {
+        store.each(&mut |mut entry| {
+            tell_apart(job.format, &mut entry);
             let now = current(&entry.document.statements, &entry.actions);
             if !doubles.documents.contains(&entry.id) && (!job.labelled || now.resolved().is_some()) {
                 writer.see(&entry.document, now.resolved());
@@ -122,6 +123,7 @@ fn whole(job: &Job, store: &mut Store, doubles: &Duplicates, progress: &mut dyn 
         if doubles.documents.contains(&entry.id) {
             return Ok(());
         }
+        tell_apart(job.format, &mut entry);
         let now = current(&entry.document.statements, &entry.actions);
         report.unresolved += usize::from(matches!(now, Current::Tied(_)));
         if job.labelled && now.resolved().is_none() {
@@ -149,6 +151,14 @@ fn whole(job: &Job, store: &mut Store, doubles: &Duplicates, progress: &mut dyn 
     }
     report.lost = losses.list();
     Ok(report)
+}
+
+/// Rows of a table are known by their ids: what came from no table has at least its name or place.
+fn tell_apart(format: Format, entry: &mut Entry) {
+    let table = entry.document.native.as_ref().is_some_and(|native| native.format == Format::Csv);
+    if format == Format::Csv && !table && entry.document.id.is_none() {
+        entry.document.id = Some(shown_id(entry).into());
+    }
 }
 
 /// Says in the row which document of the store it is.
@@ -216,6 +226,18 @@ fn remember(
 fn split(job: &Job, shares: [f64; 3], store: &mut Store, doubles: &Duplicates, progress: &mut dyn Progress) -> Result<Report> {
     if job.format != Format::Jsonl {
         return Err(StageError::input("--split writes rows to train on: `label export jsonl --split .8,.1,.1`"));
+    }
+    let sum: f64 = shares.iter().sum();
+    if sum.is_finite() && sum > 0.0 && (sum - 1.0).abs() > 1e-6 {
+        let rounded = |share: f64| (share * 1e4).round() / 1e4;
+        if shares.iter().any(|share| share.fract() != 0.0) {
+            return Err(StageError::input(format!(
+                "--split: the shares of train, val and test are 1 together, not {}: .8,.1,.1 (or parts in whole numbers: 8,1,1)",
+                rounded(sum)
+            )));
+        }
+        let [train, val, test] = shares.map(|share| rounded(share / sum));
+        progress.note(&format!("--split: of the parts become the shares {train}, {val} and {test}"));
     }
     let mut split = Split::default();
     let mut report = Report { output: job.output.clone(), ..Report::default() };

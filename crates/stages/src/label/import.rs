@@ -11,13 +11,15 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{hash, now};
-use crate::error::Result;
+use crate::error::{Result, StageError};
 use crate::progress::{Progress, Unit};
 
 /// Documents between two commits.
 const BATCH: usize = 20_000;
 /// How many unreadable rows are shown by name; all are counted.
 const SHOWN: usize = 5;
+/// How many reasons are named where nothing could be read.
+const REASONS: usize = 3;
 
 /// What to import.
 #[derive(Debug, Clone)]
@@ -140,7 +142,7 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
         }
         if progress.cancelled() {
             progress.end();
-            return Err(crate::StageError::Stopped { help: Some("run the same command again: what is there is not added twice".into()) });
+            return Err(StageError::Stopped { help: Some("run the same command again: what is there is not added twice".into()) });
         }
     }
     progress.end();
@@ -150,6 +152,23 @@ pub fn run(job: &Job, progress: &mut dyn Progress) -> Result<Report> {
     losses.add("labels", aside, "said of documents that are put aside; `label migrate` carries them to the text that counts");
     report.lost = losses.list();
     Ok(report)
+}
+
+impl Report {
+    /// An error where nothing at all could be read.
+    ///
+    /// # Errors
+    /// That, with the first reasons.
+    pub fn verdict(&self) -> Result<()> {
+        if self.read.rows > 0 {
+            return Ok(());
+        }
+        let reasons: Vec<&str> = self.lost.iter().take(REASONS).map(|lost| lost.reason.as_str()).collect();
+        Err(match reasons[..] {
+            [] => StageError::input(format!("{}: there is no row in it", self.source)),
+            _ => StageError::input(format!("{}: nothing at all could be read: {}", self.source, reasons.join("; "))),
+        })
+    }
 }
 
 pub(super) fn count(report: &mut Report, document: &Document, new: bool, statements: &[usize]) {

@@ -168,13 +168,17 @@ fn check_columns(choice: &DataChoice, labels: Labels, filter: &BTreeMap<String, 
 fn take(table: &mut Table, mut row: Row, choice: &DataChoice, labels: Labels, map: &LabelMap) {
     let mut text = String::new();
     for column in &choice.text_column {
-        let piece = row.fields.get(column).and_then(written).unwrap_or_default();
+        // A text is what it is: white space at its ends counts among characters.
+        let piece = match row.fields.get(column) {
+            Some(Value::String(piece)) => piece.clone(),
+            other => other.and_then(written).unwrap_or_default(),
+        };
         if !text.is_empty() && !piece.is_empty() {
             text.push('\n');
         }
-        text.push_str(piece.trim());
+        text.push_str(&piece);
     }
-    if text.is_empty() {
+    if text.trim().is_empty() {
         return table.bad.push(row.bad(choice.text_column.join(", "), "empty"));
     }
     let label = match labels {

@@ -131,7 +131,9 @@ pub struct Pseudo {
     /// Calibrated probability from which self-training believes a label
     #[arg(long, value_name = "P", default_value_t = 0.8)]
     pub threshold: f64,
-    /// Write the labels of the better method here, as JSON lines {id, text, label, confidence, method}
+    /// Write the labels of the better method here, as JSON lines {id, text, label, confidence, method}. The confidence is the method's own
+    /// probability of its label, never below that of another class: calibrated on labelled rows (self-training, expectation), or the share
+    /// of what its neighbours handed on (label-propagation)
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     #[command(flatten)]
@@ -161,6 +163,9 @@ pub struct Distant {
     /// The knowledge base: a directory with entities.csv and relations.csv (or .jsonl), one file of rows, or an SQLite file
     #[arg(value_name = "KB")]
     pub knowledge: PathBuf,
+    /// Character encoding of a knowledge base that is no UTF-8 (default: that of --encoding)
+    #[arg(long, value_name = "NAME")]
+    pub kb_encoding: Option<String>,
     #[command(flatten)]
     pub from: RowsArgs,
     #[command(flatten)]

@@ -174,8 +174,8 @@ A prompt's labels follow it by their names, or as the rule's `texts: {negative: 
 threshold it abstains. What the model prefers whatever the text is taken off first (`calibrate: false` leaves it).
 
 JSON keys: rows, covered, labels, balance, functions [{name, coverage, overlap, conflict, accuracy,
-estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, output, store {action, documents,
-replaced}")]
+estimated_accuracy}], majority_accuracy, label_model_accuracy, end_model_accuracy, missing_columns (asked for by rules, in no
+row), output, store {action, documents, replaced}")]
     Weak(Box<super::few::Weak>),
     /// Names and relations of a knowledge base found in texts: spans and triples for people to confirm
     #[command(after_help = "Examples:
@@ -190,8 +190,11 @@ match in whatever case, width and spacing; of overlapping ones the longest count
 stand in one sentence. With --store candidates are evidence of kind distant; documents where people settled the spans give
 the precision, with Wilson's 95 % interval.
 
-JSON keys: entities, names, facts, documents, matched, entities_found, spans {type: n}, relations {type: n}, precision {spans,
-relations, labels {type: …}: {candidates, reviewed, right, precision, low, high}}, output, store {action, documents, replaced}")]
+Rows of it that cannot be used (no name, a relation to nobody) are passed over and counted. A knowledge base that is no UTF-8 is
+read in --kb-encoding, or as --encoding says of the data.
+
+JSON keys: entities, names, facts, lost [{what, count, reason}], documents, matched, entities_found, spans {type: n}, relations
+{type: n}, precision {spans, relations, labels {type: …}: {candidates, reviewed, right, precision, low, high}}, output, store {action, documents, replaced}")]
     Distant(super::few::Distant),
     /// Rows without labels as more rows to learn from, and whether that helped
     #[command(after_help = "Examples:
@@ -200,7 +203,8 @@ relations, labels {type: …}: {candidates, reviewed, right, precision, low, hig
   tunesmith label pseudo --store project
 
 The default of -C is 10 here: few rows are learned from. With --store labels of a method that helped are written as evidence
-of kind pseudo.
+of kind pseudo. A label's confidence is the probability that the method itself gives it, never below that of another class:
+calibrated on labelled rows (self-training, expectation), or the share of what its neighbours handed on (label-propagation).
 
 JSON keys: labelled, unlabelled, supervised, methods [{method, accuracy, given}], helped, output, store {action, documents,
 replaced}")]
@@ -288,6 +292,7 @@ impl From<ExportFormat> for stages::label::Format {
 /// How CoNLL tags mark spans.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum Scheme {
+    Io,
     Iob1,
     #[value(alias = "bio")]
     Iob2,
@@ -300,6 +305,7 @@ pub enum Scheme {
 impl From<Scheme> for stages::label::Scheme {
     fn from(scheme: Scheme) -> Self {
         match scheme {
+            Scheme::Io => Self::Io,
             Scheme::Iob1 => Self::Iob1,
             Scheme::Iob2 => Self::Iob2,
             Scheme::Ioe2 => Self::Ioe2,

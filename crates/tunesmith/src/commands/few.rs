@@ -102,6 +102,7 @@ pub fn distill(context: &Context, args: &cli::Distill) -> Result<()> {
 pub fn distant(context: &Context, args: &cli::Distant) -> Result<()> {
     let job = distant::Job {
         knowledge: args.knowledge.clone(),
+        encoding: args.kb_encoding.clone(),
         data: DataChoice { store: args.from.store.clone(), ..data(args.from.data.as_deref().unwrap_or_default(), &args.rows) },
         across_sentences: args.across_sentences,
         output: args.output.clone(),

@@ -61,8 +61,9 @@ fn import(context: &Context, args: &Import) -> Result<()> {
         source: args.source.clone(),
         options,
     };
-    imported(context, &stages::label::import::run(&job, &mut context.screen())?);
-    Ok(())
+    let report = stages::label::import::run(&job, &mut context.screen())?;
+    imported(context, &report);
+    report.verdict()
 }
 
 fn import_chunks(context: &Context, args: &Import) -> Result<()> {
