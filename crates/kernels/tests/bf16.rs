@@ -278,7 +278,8 @@ fn attention_against_the_definition() {
 
 #[test]
 fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_past_and_present() {
-    for (heads, kv_heads, dim, window) in [(6, 2, 10, usize::MAX), (9, 3, 64, usize::MAX), (2, 1, 33, 40)] {
+    let shapes = [(6, 2, 10, usize::MAX), (9, 3, 64, usize::MAX), (2, 1, 33, 40)];
+    for (path, (heads, kv_heads, dim, window)) in Bf16Path::available().into_iter().flat_map(|path| shapes.map(|shape| (path, shape))) {
         let lengths = [37, 190, 4];
         let (all, tokens) = spans(&lengths, dim);
         let shape = Shape { tokens, heads, kv_heads, dim, causal: true, window };
@@ -288,7 +289,7 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
         let vh = Heads { data: &v[..], token: dim, head: tokens * dim };
         let run = |q: &[u16], spans: &[Span], shape: &Shape| {
             let (mut out, mut lse) = (vec![0; shape.tokens * heads * dim], vec![0.0; shape.tokens * heads]);
-            attention::bf16::forward(&mut out, Some(&mut lse), q, kh, vh, spans, shape);
+            attention::bf16::forward_on(path, &mut out, Some(&mut lse), q, kh, vh, spans, shape);
             (out, lse)
         };
         let (packed, lse) = run(&q, &all, &shape);
@@ -296,7 +297,7 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
             let parts = attention::bf16::backward_parts(spans, shape);
             let size = attention::key_rows(spans) * kv_heads * dim;
             let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; parts * size], vec![0.0; parts * size]);
-            attention::bf16::backward((&mut dq, &mut dk, &mut dv), parts, dout, out, lse, q, kh, vh, spans, shape);
+            attention::bf16::backward_on(path, (&mut dq, &mut dk, &mut dv), parts, dout, out, lse, q, kh, vh, spans, shape);
             let sum = |x: &[f32]| (0..size).map(|i| x[i..].iter().step_by(size).sum::<f32>()).collect::<Vec<_>>();
             (dq, sum(&dk), sum(&dv))
         };
@@ -313,7 +314,7 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
                 let span = Span { start: 0, len: n, past: from, ..*s };
                 let (alone, alone_lse) = run(&part, &[span], &Shape { tokens: n, ..shape });
                 let expected = &packed[(s.start + from) * heads * dim..][..n * heads * dim];
-                assert_eq!(alone, expected, "{s:?} {from}..{to}");
+                assert_eq!(alone, expected, "{} {s:?} {from}..{to}", path.name());
                 if n < s.len {
                     continue;
                 }
@@ -321,7 +322,7 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
                 let alone = backward(d, &alone, &alone_lse, &part, &[span], &Shape { tokens: n, ..shape });
                 let same = |got: &[f32], all: &[f32], heads: usize, what: &str| {
                     let expected = (0..heads).flat_map(|h| &all[(h * tokens + s.start) * dim..][..n * dim]);
-                    assert!(got.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{what} of {s:?}");
+                    assert!(got.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{} {what} of {s:?}", path.name());
                 };
                 same(&alone.0, &dq, heads, "dq");
                 same(&alone.1, &dk, kv_heads, "dk");

@@ -373,23 +373,23 @@ fn attention_of_a_span_does_not_depend_on_its_neighbours_nor_on_the_cut_into_pas
     let shape = Shape { tokens, heads, kv_heads, dim, causal: true, window: usize::MAX };
     let q = numbers(1, heads * tokens * dim);
     let (k, v) = (numbers(3, kv_heads * tokens * dim), numbers(4, kv_heads * tokens * dim));
-    let run = |q: &[f32], spans: &[Span], shape: &Shape| {
+    let run = |isa: Isa, q: &[f32], spans: &[Span], shape: &Shape| {
         let mut out = vec![0.0; shape.tokens * heads * dim];
         let kh = Heads { data: &k, token: dim, head: tokens * dim };
         let vh = Heads { data: &v, token: dim, head: tokens * dim };
-        attention::forward(&mut out, None, q, kh, vh, spans, shape);
+        attention::forward_on(isa, &mut out, None, q, kh, vh, spans, shape);
         out
     };
-    let packed = run(&q, &all, &shape);
-    for s in &all {
+    let packed: Vec<_> = Isa::available().into_iter().map(|isa| (isa, run(isa, &q, &all, &shape))).collect();
+    for ((isa, packed), s) in packed.iter().flat_map(|packed| all.iter().map(move |s| (packed, s))) {
         // Split the span in parts, some of a single query: each part's queries with everything before them as past.
         for (from, to) in [(0, s.len), (0, 1), (1, s.len.min(3)), (s.len.min(3), s.len), (s.len / 2, s.len / 2 + 1), (s.len - 1, s.len)] {
             let n = to - from;
             let part: Vec<f32> = (0..heads).flat_map(|h| &q[(h * tokens + s.start + from) * dim..][..n * dim]).copied().collect();
             let span = Span { start: 0, len: n, past: from, ..*s };
-            let alone = run(&part, &[span], &Shape { tokens: n, ..shape });
+            let alone = run(*isa, &part, &[span], &Shape { tokens: n, ..shape });
             let expected = &packed[(s.start + from) * heads * dim..][..n * heads * dim];
-            assert!(alone.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{s:?} {from}..{to}");
+            assert!(alone.iter().zip(expected).all(|(a, b)| a.to_bits() == b.to_bits()), "{isa:?} {s:?} {from}..{to}");
         }
     }
 }

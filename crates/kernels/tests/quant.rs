@@ -144,6 +144,30 @@ fn a_row_alone_is_a_row_in_a_batch_on_any_number_of_threads() {
 }
 
 #[test]
+fn the_same_holds_on_every_path() {
+    let arena = Arena::new();
+    let (m, n, k) = (21, 130, 3 * GROUP);
+    let x = numbers(1, m * k);
+    for (format, isa) in FORMATS.into_iter().flat_map(|format| Isa::available().into_iter().map(move |isa| (format, isa))) {
+        let w = QuantPanels::new(format, n, k, &blocks(format, 5, n * 3), |i| i);
+        let rows = |first: usize, count: usize, threads: usize| {
+            let mut y = vec![0.0; count * n];
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+            pool.install(|| {
+                let x = Mat::new(&x[first * k..][..count * k], count, k);
+                nt_on(isa, MatMut::new(&mut y, count, n), x, &w, Update::Set, &arena);
+            });
+            bits(&y)
+        };
+        let all = rows(0, m, 1);
+        assert_eq!(rows(0, m, 3), all, "{format:?} {isa:?}: threads");
+        for (first, count) in [(0, 1), (20, 1), (7, 5), (3, 9)] {
+            assert_eq!(rows(first, count, 1), all[first * n..][..count * n], "{format:?} {isa:?}: rows {first}, {count}");
+        }
+    }
+}
+
+#[test]
 fn what_is_no_number_reaches_the_result() {
     let arena = Arena::new();
     let w = QuantPanels::new(Format::Q8_0, 1, 2 * GROUP, &blocks(Format::Q8_0, 6, 2), |i| i);

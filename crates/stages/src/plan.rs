@@ -104,6 +104,7 @@ pub fn run(environment: &Environment, recipe: &Recipe, progress: &mut dyn Progre
         largest_tensor: decoder.slots().iter().map(|s| s.shape.iter().product::<usize>() as u64).max().unwrap_or(0),
         packed_bytes: if lora || decoder.compute == ComputeDtype::F32 { 0 } else { 2 * trainable },
         resident_bytes: resident,
+        loading_bytes: memory.peak_rss.unwrap_or(resident).max(resident),
         load_seconds,
         evaluation_tokens: heldout_tokens,
         validation_tokens: heldout_tokens,

@@ -63,6 +63,8 @@ pub struct Facts {
     pub packed_bytes: u64,
     /// Memory in use with model, trainable tensors and data loaded, before any step or measurement.
     pub resident_bytes: u64,
+    /// Most memory while the model was loaded and packed: masters and what is packed of them lie side by side for a while.
+    pub loading_bytes: u64,
     /// Seconds that loading took.
     pub load_seconds: f64,
     /// Tokens of one evaluation before or after training (every row with every candidate); 0 if there is none.
@@ -291,7 +293,7 @@ fn predict(arguments: &TrainingArguments, steps: &Steps, tokens: u64, epoch: u64
     let evaluating = facts.resident_bytes + facts.packed_bytes + measured.activation_bytes / 4;
     let forward = measured.forward_seconds_per_token;
     let written = |bytes: u64| bytes as f64 / DISK_BYTES_PER_SECOND;
-    let mut phases = vec![Phase { name: "load", seconds: facts.load_seconds, memory_bytes: facts.resident_bytes, disk_bytes: 0 }];
+    let mut phases = vec![Phase { name: "load", seconds: facts.load_seconds, memory_bytes: facts.loading_bytes, disk_bytes: 0 }];
     let mut add = |wanted: bool, name, seconds, memory_bytes, disk_bytes| {
         if wanted {
             phases.push(Phase { name, seconds, memory_bytes, disk_bytes });
@@ -369,6 +371,12 @@ fn advice(
                     size(state),
                 ));
             }
+            if !arguments.gradient_checkpointing && room > 0 {
+                advice.push(format!(
+                    "activations take {}: gradient_checkpointing: true keeps a part of that, for about a third more time",
+                    size(measured.activation_bytes)
+                ));
+            }
             if room > 0 {
                 let tokens = measured.largest_batch_tokens * room / measured.activation_bytes.max(1);
                 advice.push(format!("even one row a batch is too much at this length: cutoff_len: {} would fit", tokens.max(1)));
@@ -423,6 +431,7 @@ mod tests {
             largest_tensor: 28_000_000,
             packed_bytes: 0,
             resident_bytes: 600 << 20,
+            loading_bytes: 700 << 20,
             load_seconds: 1.0,
             evaluation_tokens: 1000,
             validation_tokens: 500,
@@ -507,6 +516,7 @@ mod tests {
             finetuning: FinetuningType::Full,
             trainable_parameters: 135_000_000,
             resident_bytes: 2 * GIB,
+            loading_bytes: 2 * GIB,
             memory_available: Some(2 * GIB),
             ..facts()
         };
