@@ -69,7 +69,12 @@ fn main() -> ExitCode {
     });
     match work.map(std::thread::JoinHandle::join) {
         Ok(Ok(0)) => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+        Ok(Ok(_)) => ExitCode::FAILURE,
+        _ => {
+            let last = LAST.lock().map(|l| l.clone()).unwrap_or_default();
+            eprintln!("the driver itself ended: {last}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -255,7 +255,7 @@ fn change(random: &mut Random, at: &mut Value, donated: Value) {
                 0 => old.wrapping_add(1),
                 1 => old.wrapping_sub(1),
                 2 => random.below(30) as i64,
-                3 => -old,
+                3 => old.wrapping_neg(),
                 4 => random.number() as i64,
                 _ => i64::MAX,
             };

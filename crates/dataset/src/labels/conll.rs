@@ -451,10 +451,11 @@ fn choose(
             break;
         }
         let Some((range, kind)) = spans.next() else { break };
-        let first = sentence.iter().position(|(token, _)| token[1] > range[0]);
-        let last = sentence.iter().rposition(|(token, _)| token[0] < range[1]);
-        match (first, last) {
-            (Some(first), Some(last)) if first <= last && sentence.last().is_some_and(|(token, _)| range[1] <= token[1]) => {
+        // Tokens stand in their order.
+        let first = sentence.partition_point(|(token, _)| token[1] <= range[0]);
+        let last = sentence.partition_point(|(token, _)| token[0] < range[1]).checked_sub(1);
+        match last {
+            Some(last) if first <= last && sentence.last().is_some_and(|(token, _)| range[1] <= token[1]) => {
                 if sentence[first].0[0] != range[0] || sentence[last].0[1] != range[1] {
                     losses.add("borders of spans", 1, "they lie inside a token: the whole token is tagged");
                 }
